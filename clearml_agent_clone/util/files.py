@@ -51,13 +51,13 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, durable: b
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
         if durable:
             sync_dir(path.parent)
     except OSError as error:
         if temporary:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                Path(temporary).unlink()
         raise _explain(error, path) from error
 
 
