@@ -1,0 +1,1 @@
+"""Console lines, scalars, plots and debug images of tasks."""
