@@ -1,0 +1,1 @@
+"""The files port: what tasks upload."""

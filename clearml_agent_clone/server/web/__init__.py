@@ -1,0 +1,1 @@
+"""The web port: plain read-only pages."""
