@@ -1,0 +1,1 @@
+"""One task, from the claim to its last status. Daemon and ``execute`` start the same runner."""

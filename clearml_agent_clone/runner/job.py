@@ -1,0 +1,121 @@
+"""The runner's folder and the job in it: all that a runner, or a daemon that finds one, has to know."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.launch.processes import ProcessId
+from clearml_agent_clone.util.files import private_dir, read_json, write_json
+
+
+@attrs.frozen
+class Job:
+    """A claimed task. Written before anything is done with it, never changed after.
+
+    Args:
+        run_id: names this attempt; also the name of its folder.
+        task_id: the task.
+        worker_id: under which id the task is reported.
+        owner_id: the daemon's own worker id, empty for ``execute``.
+        queue_id: the queue it came from, empty without one.
+        queued_at: Unix seconds when it entered the queue, None when unknown.
+        claimed_at: Unix seconds when the worker got it.
+        visible_devices: GPUs for the task, see ``launch.plan.Devices``.
+        log_level: for the SDK inside the task.
+        optimize: count of Python's ``-O``.
+        config_file: ``--config-file``, empty for the usual search.
+        may_start_from: statuses that the task may be in when the runner takes it.
+    """
+
+    run_id: str
+    task_id: str
+    worker_id: str
+    claimed_at: float
+    owner_id: str = ""
+    queue_id: str = ""
+    queued_at: float | None = None
+    visible_devices: str | None = None
+    log_level: str = "INFO"
+    optimize: int = 0
+    config_file: str = ""
+    may_start_from: tuple[str, ...] = ("queued",)
+    reports_worker: bool = False
+
+    @classmethod
+    def from_record(cls, data: object) -> Job | None:
+        """The job of a record, None when it is not one (a foreign or damaged file)."""
+        if not isinstance(data, dict):
+            return None
+        known = {field.name for field in attrs.fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        values["may_start_from"] = tuple(values.get("may_start_from", ("queued",)))
+        try:
+            return cls(**values)
+        except TypeError:
+            return None
+
+    def to_record(self) -> dict[str, Any]:
+        return attrs.asdict(self)
+
+
+def new_run_id(task_id: str, now: float) -> str:
+    """A name for one attempt at a task: sorts by time, tells the task, is never used twice."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{task_id[:8]}-{secrets.token_hex(3)}"
+
+
+@attrs.frozen
+class RunFolder:
+    """Where the files of one run are. Everything in it is private to the agent's user."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs: Path, job: Job) -> RunFolder:
+        """Make the folder with the job in it; on return the job is on disk for good."""
+        folder = cls(private_dir(private_dir(runs) / job.run_id))
+        write_json(folder.path / "job.json", job.to_record())
+        return folder
+
+    def job(self) -> Job:
+        """The job of this folder.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        job = Job.from_record(read_json(self.path / "job.json"))
+        if job is None:
+            raise UserError(f"{self.path} holds no readable job.json", remedy="Remove the folder", code="no-job")
+        return job
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def sdk_config(self) -> Path:
+        return self.path / "clearml.conf"
+
+    def claim_for(self, name: str, pid: int | None = None) -> None:
+        """Write down that ``pid`` (this process) is the run's ``name``: ``runner`` or ``user``."""
+        identity = ProcessId.of(pid if pid is not None else os.getpid())
+        if identity is not None:
+            write_json(self.path / f"{name}.json", identity.to_record())
+
+    def process(self, name: str) -> ProcessId | None:
+        """The identity written by ``claim_for``."""
+        return ProcessId.from_record(read_json(self.path / f"{name}.json"))

@@ -1,0 +1,68 @@
+"""The run's state machine, as a table, and the durable record of every move."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Any
+
+from clearml_agent_clone.errors import Fatal
+from clearml_agent_clone.util.files import read_json, write_json
+
+
+class State(enum.Enum):
+    """Where a run stands. A state is written down before what it stands for is done."""
+
+    CLAIMED = "claimed"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    FINISHING = "finishing"
+    DONE = "done"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.CLAIMED: frozenset({State.PREPARING, State.FINISHING}),
+    State.PREPARING: frozenset({State.RUNNING, State.FINISHING}),
+    State.RUNNING: frozenset({State.FINISHING}),
+    State.FINISHING: frozenset({State.DONE}),
+    State.DONE: frozenset(),
+}
+
+
+class Journal:
+    """Moves a run from state to state; each move is on disk before ``move`` returns."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._facts: dict[str, Any] = {}
+        self.state = State.CLAIMED
+
+    @classmethod
+    def open(cls, file: Path) -> Journal:
+        """The journal as the last move left it; a missing or damaged file counts as claimed."""
+        journal = cls(file)
+        record = read_json(file)
+        if isinstance(record, dict):
+            try:
+                journal.state = State(record.pop("state", "claimed"))
+            except ValueError:
+                return journal
+            journal._facts = record
+        return journal
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was written down with the moves so far."""
+        return dict(self._facts)
+
+    def move(self, state: State, **facts: Any) -> None:
+        """Go to ``state``, adding ``facts`` to the record.
+
+        Raises:
+            Fatal: the table does not allow it; nothing was written.
+        """
+        if state not in MOVES[self.state]:
+            raise Fatal(f"a run cannot go from {self.state.value} to {state.value}", code="illegal-move")
+        self._facts.update(facts)
+        write_json(self._file, {**self._facts, "state": state.value})
+        self.state = state

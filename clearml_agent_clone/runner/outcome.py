@@ -1,0 +1,125 @@
+"""How a run ended: who did it, why, and what the server and the console are told."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from typing import Any
+
+import attrs
+
+from clearml_agent_clone.errors import AgentError
+
+
+class Cause(enum.Enum):
+    """Why a run is over."""
+
+    EXIT = "exit"
+    PREPARATION = "preparation"
+    ABORT = "abort"
+    SHUTDOWN = "shutdown"
+    INTERRUPT = "interrupt"
+    STATUS_CHANGED = "status_changed"
+    FAILED_OUTSIDE = "failed_outside"
+    RESET = "reset"
+    GONE = "gone"
+    NOT_STARTED = "not_started"
+    RUNNER_LOST = "runner_lost"
+
+
+class Verdict(enum.Enum):
+    """Which status call ends the task; NONE leaves the status as somebody else set it."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    NONE = ""
+
+
+@attrs.frozen
+class Ending:
+    """What the server (``status_reason``) and the console are told.
+
+    The first words are those of today's agent, because other programs match them.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    console: str = ""
+
+
+_NOBODY_TOLD = Ending(Verdict.NONE)
+_ENDINGS = {
+    Cause.PREPARATION: Ending(Verdict.FAILED, "{step} failed: {detail}", "Process failed: {step}"),
+    Cause.RUNNER_LOST: Ending(Verdict.FAILED, "runner lost: {detail}", "Process failed, runner lost: {detail}"),
+    Cause.ABORT: Ending(Verdict.STOPPED, "task was stopped by tasks.stop", "Process aborted by user"),
+    Cause.INTERRUPT: Ending(Verdict.STOPPED, "user abort", "Process terminated by user"),
+    Cause.SHUTDOWN: Ending(Verdict.STOPPED, "user abort: the agent was stopped", "Process terminated by user"),
+}
+_STOPPED_BY_ITSELF = frozenset({-signal.SIGINT, 128 + signal.SIGINT, 254})
+
+
+@attrs.frozen
+class Outcome:
+    """The end of a run.
+
+    ``exit_code`` is the user's process's (negative: ended by that signal), None when it never started. ``detail`` says
+    more: the error of a step, or what was found. ``step`` is what was being prepared when it failed.
+    """
+
+    cause: Cause
+    exit_code: int | None = None
+    detail: str = ""
+    step: str = ""
+
+    @classmethod
+    def of_error(cls, step: str, error: AgentError) -> Outcome:
+        """The outcome of a step of the preparation that raised ``error``."""
+        return cls(Cause.PREPARATION, None, str(error), step)
+
+    @classmethod
+    def from_record(cls, data: object) -> Outcome | None:
+        """The outcome written by ``to_record``, None when ``data`` is something else."""
+        if not isinstance(data, dict):
+            return None
+        try:
+            return cls(Cause(data["cause"]), data["exit_code"], data["detail"], data["step"])
+        except (KeyError, ValueError):
+            return None
+
+    def to_record(self) -> dict[str, Any]:
+        return {**attrs.asdict(self), "cause": self.cause.value}
+
+    @property
+    def ending(self) -> Ending:
+        """What to tell whom."""
+        if self.cause is Cause.EXIT:
+            return self._ending_of_exit()
+        ending = _ENDINGS.get(self.cause, _NOBODY_TOLD)
+        words = {"step": self.step, "detail": self.detail}
+        return attrs.evolve(ending, reason=ending.reason.format(**words), console=ending.console.format(**words))
+
+    @property
+    def shell_code(self) -> int:
+        """What ``clearml-agent execute`` exits with: the task's own code, 128+n for signal n, 254 stopped, else 1."""
+        if self.cause is Cause.EXIT and self.exit_code is not None:
+            return self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
+        return 254 if self.ending.verdict is Verdict.STOPPED else 1
+
+    def _ending_of_exit(self) -> Ending:
+        if self.exit_code == 0:
+            return Ending(Verdict.COMPLETED, "worker execution done", "Process completed successfully")
+        if self.exit_code in _STOPPED_BY_ITSELF:
+            # SIGINT is how people end their own script: a stop, not a failure
+            return Ending(Verdict.STOPPED, "user abort", "Process terminated by user")
+        code = f"exit code {self.exit_code}{_signal_words(self.exit_code)}"
+        return Ending(Verdict.FAILED, f"worker execution {code}", f"Process failed, {code}")
+
+
+def _signal_words(code: int | None) -> str:
+    if code is None or code >= 0:
+        return ""
+    try:
+        return f" (ended by {signal.Signals(-code).name})"
+    except ValueError:
+        return f" (ended by signal {-code})"

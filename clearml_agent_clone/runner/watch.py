@@ -1,0 +1,136 @@
+"""Watch the server's view of a running task: is it still ours to run?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from clearml_agent_clone.api.types import TaskStatus
+from clearml_agent_clone.runner.outcome import Cause
+
+log = logging.getLogger(__name__)
+
+STOP_CHECK_INTERVAL = 1.5
+_RESETS_TO_BELIEVE = 3
+
+
+class SeenTask(Protocol):
+    """The part of a task that a stop shows in."""
+
+    @property
+    def status(self) -> TaskStatus: ...
+    @property
+    def status_message(self) -> str: ...
+    @property
+    def runtime(self) -> Mapping[str, Any]: ...
+
+
+@attrs.frozen
+class StopRequest:
+    """Somebody wants the task ended.
+
+    ``callback_seconds`` is how long the task's own abort callback may take before anything is signalled, 0 without
+    one. ``announced`` is the line for the console.
+    """
+
+    cause: Cause
+    detail: str = ""
+    announced: str = ""
+    callback_seconds: float = 0.0
+
+
+_OUTSIDE = {
+    TaskStatus.STOPPED: Cause.STATUS_CHANGED,
+    TaskStatus.CLOSED: Cause.STATUS_CHANGED,
+    TaskStatus.PUBLISHED: Cause.STATUS_CHANGED,
+    TaskStatus.QUEUED: Cause.STATUS_CHANGED,
+    TaskStatus.FAILED: Cause.FAILED_OUTSIDE,
+    TaskStatus.CREATED: Cause.RESET,
+}
+_CODES = {
+    Cause.ABORT: "(1) stopped",
+    Cause.RESET: "(2) reset",
+    Cause.STATUS_CHANGED: "(3) status_changed",
+    Cause.FAILED_OUTSIDE: "(4) exception",
+    Cause.GONE: "(5) not_found",
+}
+
+
+def judge(task: SeenTask | None, longest_callback: float) -> StopRequest | None:
+    """Whether what the server says of a task means that its process has to end."""
+    if task is None:
+        return _request(Cause.GONE)
+    if task.status is TaskStatus.IN_PROGRESS and "stopping" in task.status_message:
+        return attrs.evolve(_request(Cause.ABORT), callback_seconds=callback_seconds(task.runtime, longest_callback))
+    cause = _OUTSIDE.get(task.status)
+    return None if cause is None else _request(cause)
+
+
+def callback_seconds(runtime: Mapping[str, Any], longest: float) -> float:
+    """How long the abort callback that the SDK registered may take; 0 when there is none."""
+    try:
+        timeout = float(runtime.get("_abort_callback_timeout") or 0)
+        poll = float(runtime.get("_abort_poll_freq") or 0)
+    except (TypeError, ValueError):
+        return 0.0
+    return min(timeout + poll, longest) if timeout > 0 else 0.0
+
+
+class StopCheck:
+    """Asks for the task's status on a timer of its own and reports the first reason to stop.
+
+    A reset is believed only when it is seen several times: the server resets a task in more than one write, and
+    killing a day's training over a status in between would be worse than five seconds of delay.
+    """
+
+    name = "stop-check"
+
+    def __init__(
+        self,
+        look: Callable[[], SeenTask | None],
+        on_stop: Callable[[StopRequest], None],
+        *,
+        longest_callback: float,
+        interval: float = STOP_CHECK_INTERVAL,
+    ) -> None:
+        self._look = look
+        self._on_stop = on_stop
+        self._longest_callback = longest_callback
+        self._interval = interval
+        self._resets = 0
+
+    def step(self, now: float) -> float:
+        """Look once."""
+        del now
+        request = judge(self._look(), self._longest_callback)
+        if request is None:
+            self._resets = 0
+        elif request.cause is Cause.RESET and (self._resets := self._resets + 1) < _RESETS_TO_BELIEVE:
+            log.warning("task was reset (%d/%d)", self._resets, _RESETS_TO_BELIEVE)
+        else:
+            self._on_stop(request)
+        return self._interval
+
+
+class Ping:
+    """Tells the server now and then that the task is alive, so that its watchdog leaves it alone."""
+
+    name = "ping"
+
+    def __init__(self, ping: Callable[[], object], interval: float) -> None:
+        self._ping = ping
+        self._interval = interval
+
+    def step(self, now: float) -> float:
+        """Ping once."""
+        del now
+        self._ping()
+        return self._interval
+
+
+def _request(cause: Cause) -> StopRequest:
+    who = "Task failed" if cause is Cause.FAILED_OUTSIDE else "User aborted"
+    return StopRequest(cause, announced=f"{who}: stopping task {_CODES[cause]}")

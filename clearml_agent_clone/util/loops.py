@@ -1,0 +1,122 @@
+"""Loops of one duty each: the duty says what and when, the thread here says how."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+
+class Loop(Protocol):
+    """A duty that is done again and again. Tests call ``step`` themselves, with a time of their choosing."""
+
+    name: str
+
+    def step(self, now: float) -> float:
+        """Do the duty once and return after how many seconds it wants to be called again.
+
+        Args:
+            now: seconds of a monotonic clock.
+
+        Raises:
+            Retryable: it did not work this time; the caller backs off and calls again.
+        """
+        ...
+
+
+@attrs.frozen
+class LoopHealth:
+    """How a loop fares: monotonic seconds of its last step that worked, and the error since, if any."""
+
+    name: str
+    last_success: float | None = None
+    last_error: str = ""
+
+
+class Backoff:
+    """Pauses that double from half a second to half a minute, each drawn from its upper half."""
+
+    def __init__(self, draw: Callable[[], float] = random.random) -> None:
+        self._draw = draw
+        self._next = FIRST_PAUSE
+
+    def failed(self) -> float:
+        pause = self._next * (0.5 + self._draw() / 2)
+        self._next = min(self._next * 2, LONGEST_PAUSE)
+        return pause
+
+    def worked(self) -> None:
+        self._next = FIRST_PAUSE
+
+
+class LoopThread:
+    """Runs one loop in a thread of its own until it is stopped.
+
+    An error of the agent's own kind is logged and the step tried again later; any other error is a bug: it is logged
+    with its traceback and the loop goes on, because a dead heartbeat costs a user more than a repeated message.
+    """
+
+    def __init__(self, loop: Loop, clock: Callable[[], float] = time.monotonic) -> None:
+        self.health = LoopHealth(loop.name)
+        self._loop = loop
+        self._clock = clock
+        self._backoff = Backoff()
+        self._stopping = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=loop.name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Make the next step come now."""
+        self._wake.set()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """End after the step that is under way; returns whether it ended within ``timeout`` seconds."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            delay = self._once()
+            if delay > 0 and not self._stopping:
+                self._wake.wait(delay)
+
+    def _once(self) -> float:
+        try:
+            delay = self._loop.step(self._clock())
+        except Cancelled:
+            return 0.05
+        except AgentError as error:
+            self._note(error)
+            log.log(
+                logging.WARNING if isinstance(error, Retryable) else logging.ERROR, "%s: %s", self._loop.name, error
+            )
+            return self._backoff.failed()
+        except Exception as error:  # a bug must not silence the loop for good; it is logged whole
+            self._note(error)
+            log.exception("%s failed", self._loop.name)
+            return self._backoff.failed()
+        self._backoff.worked()
+        self.health = LoopHealth(self._loop.name, self._clock())
+        return delay
+
+    def _note(self, error: Exception) -> None:
+        self.health = attrs.evolve(self.health, last_error=str(error))
