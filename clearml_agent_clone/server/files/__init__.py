@@ -1,1 +1,1 @@
-"""The files port: what tasks upload."""
+"""The files service: artifacts, models and debug samples, kept as plain files under the data folder."""
