@@ -1,0 +1,82 @@
+"""What a daemon costs while nothing happens."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import attrs
+import psutil
+
+from benchmarks.contender import Contender, Daemon
+from benchmarks.proxy import CountingProxy
+from benchmarks.rig import Rig
+from benchmarks.stats import Row, Samples, at_most
+
+_SETTLE = 8.0
+_MIB = 1024 * 1024
+
+
+@attrs.frozen
+class _Idle:
+    cpu_percent: float
+    rss_mib: float
+    requests_per_minute: float
+
+
+def idle(rig: Rig) -> list[Row]:
+    seen = {one.name: _watch(rig, one) for one in rig.contenders}
+    ours, peer = seen["ours"], seen.get("peer")
+
+    def row(name: str, unit: str, field: str, limit: float | None = None) -> Row:
+        return Row(
+            f"idle daemon, {name}",
+            unit,
+            ours=Samples.of([getattr(ours, field)]),
+            peer=None if peer is None else Samples.of([getattr(peer, field)]),
+            targets=() if limit is None else (at_most(limit, unit),),
+        )
+
+    return [
+        row("CPU", "% of a core", "cpu_percent", 0.2),
+        row("memory (RSS)", "MiB", "rss_mib", 45),
+        row("requests", "per minute", "requests_per_minute"),
+    ]
+
+
+def _watch(rig: Rig, contender: Contender) -> _Idle:
+    with (
+        CountingProxy(rig.server.api) as proxy,
+        rig.daemon(contender, CLEARML_API_HOST=proxy.url) as daemon,
+    ):
+        time.sleep(_SETTLE)
+        requests, cpu, started = proxy.count, _cpu(daemon), time.monotonic()
+        peak = 0.0
+        while time.monotonic() - started < rig.options.idle_seconds:
+            time.sleep(1.0)
+            peak = max(peak, _rss(daemon))
+        seconds = time.monotonic() - started
+        assert proxy.count, "the daemon did not go through the counting proxy"
+        return _Idle(
+            cpu_percent=100 * (_cpu(daemon) - cpu) / seconds,
+            rss_mib=peak / _MIB,
+            requests_per_minute=60 * (proxy.count - requests) / seconds,
+        )
+
+
+def _cpu(daemon: Daemon) -> float:
+    total = 0.0
+    for process in daemon.tree():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            # Children that came and went count too, once they have been reaped.
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _rss(daemon: Daemon) -> float:
+    total = 0
+    for process in daemon.tree():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return float(total)
