@@ -1,0 +1,106 @@
+"""The table of configuration keys, and how a settings class declares one.
+
+A settings class is an attrs class whose fields are made by ``key`` or ``group``: the field is the typed value, its
+metadata the row of the table. Defaults, the check for unknown keys, ``examples/clearml.conf`` and
+``docs/configuration.md`` all follow from these rows, so a key is written down once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from clearml_agent_clone.config.kinds import Kind
+
+T = TypeVar("T")
+_METADATA = "clearml"
+
+
+@attrs.frozen(eq=False)
+class Key:
+    """One row: a key of clearml.conf.
+
+    Args:
+        path: the dotted key as users write it.
+        kind: what it may be.
+        default: as it would stand in the file; None where the key is absent by default.
+        help: one line.
+        secret: its whole value must never be shown.
+        own: the classic agent does not know it.
+        unused: why the value has no effect here; empty for a key in use.
+    """
+
+    path: str
+    kind: Kind[Any]
+    default: Any
+    help: str
+    secret: bool = False
+    own: bool = False
+    unused: str = ""
+
+
+def key(
+    path: str,
+    kind: Kind[T],
+    default: object,
+    help: str,  # noqa: A002 - the table reads best so
+    *,
+    secret: bool = False,
+    own: bool = False,
+    unused: str = "",
+) -> T:
+    """Declare a field of a settings class as the key ``path``.
+
+    The return type is that of the value, so that the type checker compares annotation and kind.
+    """
+    row = Key(path, kind, default, help, secret=secret, own=own, unused=unused)
+    default_ = attrs.Factory(_default_of(row)) if kind.surroundings else typed_default(row, {})
+    made: Any = attrs.field(default=default_, metadata={_METADATA: row}, repr=not secret)
+    field: T = made
+    return field
+
+
+def group(settings_class: Callable[[], T]) -> T:
+    """Declare a field that holds further keys."""
+    made: Any = attrs.field(factory=settings_class, metadata={_METADATA: settings_class})
+    field: T = made
+    return field
+
+
+def rows(settings_class: type[Any]) -> Iterator[Key]:
+    """Every key that ``settings_class`` and its groups declare, in the order of declaration."""
+    for field in attrs.fields(settings_class):
+        declared = field.metadata.get(_METADATA)
+        if isinstance(declared, Key):
+            yield declared
+        elif declared is not None:
+            yield from rows(declared)
+
+
+def build(settings_class: type[Any], values: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    """A settings object with ``values`` (by dotted key, already typed) and defaults for the rest.
+
+    Defaults are made here rather than by attrs, because ``~`` in them means the home of ``environ``.
+    """
+    arguments: dict[str, Any] = {}
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(settings_class)
+    for field in fields:
+        declared = field.metadata.get(_METADATA)
+        if isinstance(declared, Key):
+            known = declared.path in values
+            arguments[field.name] = values[declared.path] if known else typed_default(declared, environ)
+        elif declared is not None:
+            arguments[field.name] = build(declared, values, environ)
+    return settings_class(**arguments)
+
+
+def typed_default(row: Key, environ: Mapping[str, str]) -> Any:
+    """The default of ``row`` as Python value."""
+    return row.kind.parse(row.default, environ)
+
+
+def _default_of(row: Key) -> Callable[[], Any]:
+    return lambda: typed_default(row, os.environ)

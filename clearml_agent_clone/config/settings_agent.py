@@ -1,0 +1,260 @@
+"""The keys of the ``agent`` section that belong to no larger subject."""
+# ruff: noqa: RUF009 - key() makes an attrs field, it is no default that instances would share
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from clearml_agent_clone.config.kinds import (
+    MAYBE_NUMBER,
+    MAYBE_PATH,
+    MAYBE_SWITCH,
+    NAMES,
+    PATH,
+    SECONDS,
+    SWITCH,
+    TEXT,
+    TREE,
+    WHOLE,
+    WORDS,
+    choice,
+)
+from clearml_agent_clone.config.schema import group, key
+from clearml_agent_clone.config.settings_docker import DockerSettings
+from clearml_agent_clone.config.settings_git import GitSettings, VcsCacheSettings
+from clearml_agent_clone.config.settings_packages import (
+    PackageManagerSettings,
+    PipDownloadCacheSettings,
+    VenvsCacheSettings,
+)
+
+_SNUG = "agent.snug."
+_NO_SNUG = "metering of model calls is not built in"
+_HIDDEN = ["^sanitize_config_printout$", "secret", "pass", "token", "account_key", "contents"]
+
+
+@attrs.frozen
+class ResourceMonitoringSettings:
+    """What a worker reports about its machine."""
+
+    cluster_report_interval_sec: float = key(
+        "agent.resource_monitoring.cluster_report_interval_sec", SECONDS, 60, "Pause between reports about the cluster"
+    )
+    default_gpu_utilization: float | None = key(
+        "agent.resource_monitoring.default_gpu_utilization",
+        MAYBE_NUMBER,
+        100,
+        "Percentage to report for a GPU whose load cannot be read; null reports none",
+    )
+    disk_use_path: Path | None = key(
+        "agent.resource_monitoring.disk_use_path",
+        MAYBE_PATH,
+        None,
+        "Folder whose disk is measured; the home directory when absent",
+    )
+    dashboard_cluster_name: str = key(
+        "agent.resource_dashboard.default_cluster_name",
+        TEXT,
+        "onprem",
+        "Cluster that workers with a short id are shown under",
+    )
+
+
+@attrs.frozen
+class PrintoutSettings:
+    """What ``clearml-agent config`` hides, beside the values that the agent knows to be secret. Regular expressions."""
+
+    hide_secrets: tuple[str, ...] = key(
+        "agent.sanitize_config_printout.hide_secrets", WORDS, _HIDDEN, "Names of keys whose values are masked"
+    )
+    hide_secrets_recursive: tuple[str, ...] = key(
+        "agent.sanitize_config_printout.hide_secrets_recursive",
+        WORDS,
+        ["^environment$"],
+        "Names of sections in which every value is masked",
+    )
+    dont_hide_secrets: tuple[str, ...] = key(
+        "agent.sanitize_config_printout.dont_hide_secrets",
+        WORDS,
+        ["^enable_git_ask_pass$"],
+        "Names of keys that are shown all the same",
+    )
+    docker_commands: tuple[str, ...] = key(
+        "agent.sanitize_config_printout.docker_commands",
+        WORDS,
+        ["^extra_docker_arguments$"],
+        "Names of keys with docker arguments, whose secret -e values are masked",
+    )
+    urls: tuple[str, ...] = key(
+        "agent.sanitize_config_printout.urls",
+        WORDS,
+        ["^extra_index_url$"],
+        "Names of keys with URLs, whose passwords are masked",
+    )
+
+
+@attrs.frozen
+class SlurmSettings:
+    """How tasks are handed to Slurm or PBS."""
+
+    use_pbs: bool = key("agent.slurm.use_pbs", SWITCH, False, "Hand tasks to PBS in place of Slurm")
+    batch_binary: str = key("agent.slurm.binaries.batch_binary", TEXT, "sbatch", "Command that submits a job")
+    run_binary: str = key("agent.slurm.binaries.run_binary", TEXT, "srun", "Command that starts a step of a job")
+    monitor_binary: str = key(
+        "agent.slurm.binaries.monitor_binary", TEXT, "squeue -u USER", "Command that lists the jobs, with its arguments"
+    )
+    user_map: Mapping[str, str] = key(
+        "agent.slurm.user_map",
+        NAMES,
+        {},
+        "ClearML user id to Linux user that jobs are submitted as; the entry default holds for all others",
+    )
+
+
+@attrs.frozen
+class SnugSettings:
+    """Keys of the classic agent's metering of model calls; known, so that a file with them draws no warnings."""
+
+    enabled: bool = key(_SNUG + "enabled", SWITCH, False, "Meter a task's calls of language models", unused=_NO_SNUG)
+    app_mode: str = key(_SNUG + "app_mode", TEXT, "", "Mode of the meter", unused=_NO_SNUG)
+    report_usage_events: bool = key(
+        _SNUG + "report_usage_events", SWITCH, False, "Report usage as events", unused=_NO_SNUG
+    )
+    report_task_metrics: bool = key(
+        _SNUG + "report_task_metrics", SWITCH, False, "Report usage as scalars of the task", unused=_NO_SNUG
+    )
+    whitelist: Mapping[str, Any] = key(_SNUG + "whitelist", TREE, {}, "Hosts to meter", unused=_NO_SNUG)
+    call_history: str = key(
+        _SNUG + "call_history",
+        choice("off", "collect", "dump", "continuous"),
+        "off",
+        "Keep the calls themselves",
+        unused=_NO_SNUG,
+    )
+    call_history_buffer: int = key(_SNUG + "call_history_buffer", WHOLE, 50, "Calls to keep", unused=_NO_SNUG)
+    call_history_cap_bytes: int = key(_SNUG + "call_history_cap_bytes", WHOLE, 262144, "Bytes to keep", unused=_NO_SNUG)
+    poll_interval_sec: float = key(_SNUG + "poll_interval_sec", SECONDS, 10, "Pause between reports", unused=_NO_SNUG)
+    default_tokenizer: str = key(_SNUG + "default_tokenizer", TEXT, "approx", "How tokens are counted", unused=_NO_SNUG)
+    debug_log: bool = key(_SNUG + "debug_log", SWITCH, False, "Log what the meter does", unused=_NO_SNUG)
+    aggregator_url: str = key(_SNUG + "aggregator_url", TEXT, None, "Where usage is sent", unused=_NO_SNUG)
+    task_metrics_fields: tuple[str, ...] = key(
+        _SNUG + "task_metrics_fields", WORDS, [], "Fields to report", unused=_NO_SNUG
+    )
+
+
+@attrs.frozen
+class AgentSettings:
+    """How this worker behaves. Durations are seconds."""
+
+    worker_id: str = key("agent.worker_id", TEXT, "", "Full id of this worker; made from worker_name when empty")
+    worker_name: str = key("agent.worker_name", TEXT, "", "Beginning of the worker's id; the host name when empty")
+    uptime: tuple[str, ...] = key("agent.uptime", WORDS, None, 'Hours in which tasks are taken, such as "8-17 MON-FRI"')
+    downtime: tuple[str, ...] = key("agent.downtime", WORDS, None, "Hours in which no tasks are taken")
+    reload_config: bool = key(
+        "agent.reload_config", SWITCH, False, "Read the configuration files again when they change"
+    )
+    crash_on_exception: bool = key(
+        "agent.crash_on_exception", SWITCH, False, "End the daemon at an unexpected error in place of going on"
+    )
+    debug: bool = key("agent.debug", SWITCH, False, "Say more about what is done")
+    state_dir: Path = key(
+        "agent.state_dir", PATH, "~/.clearml/agent", "Where the agent keeps what it must remember", own=True
+    )
+    abort_grace_sec: float = key(
+        "agent.abort_grace_sec", SECONDS, 30, "Time that an aborted task has to end before it is killed", own=True
+    )
+    abort_callback_max_timeout: float = key(
+        "agent.abort_callback_max_timeout", SECONDS, 1800, "Longest time that a task's abort callback may take"
+    )
+    task_ping_interval: float = key(
+        "agent.task_ping_interval_sec", SECONDS, 60, "Pause between signs of life for a running task; 0 sends none"
+    )
+    suppress_carriage_return: bool = key(
+        "agent.suppress_carriage_return",
+        SWITCH,
+        True,
+        "Of a line that rewrites itself, such as a progress bar, show the last state",
+    )
+    log_files_buffering: int = key(
+        "agent.log_files_buffering",
+        WHOLE,
+        1,
+        "Buffering of the daemon's log file",
+        unused="the log is written line by line",
+    )
+    truncate_task_output_files: bool = key(
+        "agent.truncate_task_output_files",
+        SWITCH,
+        False,
+        "Empty the file of a task's output after each upload",
+        unused="what was shipped is dropped anyway",
+    )
+    disable_agent_update_check: bool = key(
+        "agent.disable_agent_update_check",
+        SWITCH,
+        False,
+        "Do not ask for newer versions of the agent",
+        unused="this agent never asks",
+    )
+    dynamic_gpus_reservation_timeout_sec: float = key(
+        "agent.dynamic_gpus_reservation_timeout_sec",
+        SECONDS,
+        600,
+        "How long a GPU stays reserved for a task that does not start",
+    )
+    enable_task_env: bool = key(
+        "agent.enable_task_env", SWITCH, False, "Set the variables of the task's Environment section for its process"
+    )
+    apply_environment: bool = key(
+        "agent.apply_environment", SWITCH, True, "Set the variables of the environment section of this file"
+    )
+    apply_files: bool = key("agent.apply_files", SWITCH, True, "Write the files of the files section of this file")
+    python_binary: str = key(
+        "agent.python_binary", TEXT, "", "Interpreter for tasks' environments; the one that a task asks for when empty"
+    )
+    default_python: str = key(
+        "agent.default_python", TEXT, "", "Python version for tasks that ask for none; that of the agent when empty"
+    )
+    ignore_requested_python_version: bool = key(
+        "agent.ignore_requested_python_version", SWITCH, False, "Use the default interpreter whatever a task asks for"
+    )
+    python_install: bool = key(
+        "agent.python_install",
+        SWITCH,
+        False,
+        "Let uv install an interpreter that a task asks for and this machine lacks",
+        own=True,
+    )
+    cuda_version: str = key("agent.cuda_version", TEXT, "", "CUDA version in place of the detected one, such as 12.4")
+    cudnn_version: str = key("agent.cudnn_version", TEXT, "", "cuDNN version in place of the detected one")
+    cpu_only: bool | None = key("agent.cpu_only", MAYBE_SWITCH, None, "Choose packages for a machine without GPU")
+    standalone_mode: bool = key(
+        "agent.standalone_mode", SWITCH, False, "Install nothing and fetch nothing; set by --standalone-mode"
+    )
+    custom_build_script: str = key(
+        "agent.custom_build_script", TEXT, "", "Program that builds the environment in place of the agent"
+    )
+    venvs_dir: Path = key(
+        "agent.venvs_dir", PATH, "~/.clearml/venvs-builds", "Where environments and checkouts of running tasks are"
+    )
+    venvs_cache: VenvsCacheSettings = group(VenvsCacheSettings)
+    pip_download_cache: PipDownloadCacheSettings = group(PipDownloadCacheSettings)
+    package_manager: PackageManagerSettings = group(PackageManagerSettings)
+    git: GitSettings = group(GitSettings)
+    docker: DockerSettings = group(DockerSettings)
+    resource_monitoring: ResourceMonitoringSettings = group(ResourceMonitoringSettings)
+    printout: PrintoutSettings = group(PrintoutSettings)
+    slurm: SlurmSettings = group(SlurmSettings)
+    snug: SnugSettings = group(SnugSettings)
+    venv_update: bool = key(
+        "agent.venv_update.enabled", SWITCH, False, "Documented for older agents", unused="no agent of today reads it"
+    )
+
+    @property
+    def vcs_cache(self) -> VcsCacheSettings:
+        """The clone cache, which stands with the other git settings."""
+        return self.git.cache
