@@ -29,16 +29,15 @@ class Contender:
     """
 
     name: str
-    venv: Path
+    python: Path
     home: Path
+    program: tuple[str, ...]
 
-    @property
-    def program(self) -> Path:
-        return self.venv / "bin" / "clearml-agent"
-
-    @property
-    def python(self) -> Path:
-        return self.venv / "bin" / "python"
+    @classmethod
+    def installed(cls, name: str, folder: Path) -> Contender:
+        """The one whose environment is ``folder/venv`` and whose home is ``folder/home``."""
+        programs = folder / "venv" / "bin"
+        return cls(name, programs / "python", folder / "home", (str(programs / "clearml-agent"),))
 
     def environ(self, **extra: str) -> dict[str, str]:
         """The environment variables it runs with: ours, without what would lead it back to the user's own agent."""
@@ -60,17 +59,17 @@ class Contender:
 
     def version(self) -> str:
         result = subprocess.run(
-            [self.program, "--version"], env=self.environ(), capture_output=True, text=True, check=True
+            [*self.program, "--version"], env=self.environ(), capture_output=True, text=True, check=True
         )
         return result.stdout.strip()
 
 
 def make_peer(folder: Path) -> Contender:
     """The classic agent from PyPI, installed on first use into ``folder``."""
-    contender = Contender("peer", folder / "peer" / "venv", folder / "peer" / "home")
-    stamp = contender.venv / ".installed"
+    contender = Contender.installed("peer", folder / "peer")
+    stamp = folder / "peer" / "installed"
     if not stamp.exists() or stamp.read_text() != PEER:
-        _make_venv(contender.venv)
+        _make_venv(folder / "peer" / "venv")
         _uv("pip", "install", "--python", str(contender.python), PEER)
         stamp.write_text(PEER)
     return contender
@@ -78,8 +77,8 @@ def make_peer(folder: Path) -> Contender:
 
 def make_ours(folder: Path) -> Contender:
     """This project, installed anew as a user gets it: a built package with the server's extra."""
-    contender = Contender("ours", folder / "ours" / "venv", folder / "ours" / "home")
-    _make_venv(contender.venv)
+    contender = Contender.installed("ours", folder / "ours")
+    _make_venv(folder / "ours" / "venv")
     _uv("pip", "install", "--python", str(contender.python), f"clearml-agent-clone[server] @ {_ROOT.as_uri()}")
     return contender
 
@@ -100,9 +99,9 @@ class Daemon:
     def __init__(self, contender: Contender, queue: str, *options: str, **environ: str) -> None:
         self.contender = contender
         self.queue = queue
-        self.worker = f"bench-{contender.name}"
+        self.worker = f"{contender.name}-on-{queue}"
         self.log = contender.home / f"daemon-{queue}.log"
-        self._argv = [str(contender.program), "daemon", "--queue", queue, "--create-queue", "--foreground", *options]
+        self._argv = [*contender.program, "daemon", "--queue", queue, "--create-queue", "--foreground", *options]
         self._environ = contender.environ(CLEARML_WORKER_ID=self.worker, **environ)
         self._process: subprocess.Popen[bytes] | None = None
 

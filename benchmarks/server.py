@@ -76,7 +76,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
-        command = [str(self._program), "server", "--data", str(self._data), *self._ports]
+        command = [*self._program, "server", "--data", str(self._data), *self._ports]
         with (self._data.parent / "server.log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -19,7 +19,7 @@ def cli(rig: Rig) -> list[Row]:
 
 def _row(rig: Rig, option: str) -> Row:
     commands: dict[str, tuple[Sequence[str | Path], Mapping[str, str]]] = {
-        one.name: ([one.program, option], one.environ()) for one in rig.contenders
+        one.name: ([*one.program, option], one.environ()) for one in rig.contenders
     }
     commands["floor"] = ([rig.ours.python, "-c", "pass"], rig.ours.environ())
     values: dict[str, list[float]] = {name: [] for name in commands}
