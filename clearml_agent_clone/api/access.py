@@ -1,0 +1,124 @@
+"""How to reach a server: address, credentials, patience."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+
+from clearml_agent_clone.errors import UserError
+
+METHODS = ("GET", "POST", "PUT")
+
+
+@attrs.frozen
+class Timeout:
+    """Seconds until a connection must stand, and seconds without a byte of the answer."""
+
+    connect: float = 10.0
+    read: float = 30.0
+
+
+@attrs.frozen
+class Retry:
+    """How often and how long a call is repeated; it always ends.
+
+    Args:
+        attempts: how often the request is sent at most, the first time included.
+        total: seconds from the first attempt after which no new one starts.
+        base: upper end in seconds of the first pause; it doubles with each further pause.
+        cap: upper end in seconds that no pause exceeds, unless the server asks for a longer one.
+    """
+
+    attempts: int = 8
+    total: float = 120.0
+    base: float = 0.5
+    cap: float = 30.0
+
+    def pause(self, repeat: int, rng: random.Random, asked: float | None = None) -> float:
+        """Seconds to wait before repetition number ``repeat`` (from 0).
+
+        Anything between nothing and the exponential bound ("full jitter"), so that many agents that lost the
+        same server do not come back in the same moment. A pause ``asked`` for by the server is kept in full.
+        """
+        jitter = rng.uniform(0.0, min(self.cap, self.base * 2.0 ** min(repeat, 30)))
+        return jitter if asked is None else asked + min(jitter, 1.0)
+
+
+ONCE = Retry(attempts=1)
+"""Send the request once and no more."""
+
+
+def _url(value: str) -> str:
+    text = value.strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not host:
+        shown = text.rpartition("@")[2]
+        raise UserError(
+            f'api.api_server "{shown}" is not a URL of a server',
+            remedy="Write it as http://host:8008 or https://api.example.com",
+            code="api-server-invalid",
+        )
+    # User and password in the URL would be sent nowhere (the token takes that header) and shown everywhere: drop them.
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path}"
+
+
+def _method(value: str) -> str:
+    return value.strip().upper()
+
+
+def _token(value: str) -> str:
+    text = value.strip()
+    if not text.isascii() or any(character.isspace() or not character.isprintable() for character in text):
+        raise UserError(
+            "the API token contains blanks or characters that no token has",
+            remedy="Set CLEARML_AUTH_TOKEN to the token alone, or unset it to use a key pair",
+            code="token-invalid",
+        )
+    return text
+
+
+@attrs.frozen
+class ServerAccess:
+    """All that a session needs to know about its server.
+
+    Args:
+        url: base URL of the API server, for example ``http://localhost:8008``; a user part in it is dropped.
+        access_key: with ``secret_key``, the key pair to log in with.
+        token: log in with this bearer token instead; it wins over the key pair.
+        verify: check the server's certificate; a path names the CA file or folder to check against.
+        method: HTTP method of every call: GET, POST or PUT.
+        timeout: of ordinary calls.
+        login_timeout: of the login, which should notice a wrong address sooner.
+        retry: of ordinary calls.
+        max_request_size: bytes at which JSON lines are cut into several requests.
+        refresh_threshold: seconds of remaining life at which a token is renewed.
+        requested_lifetime: life in seconds to ask for when logging in; None leaves it to the server.
+        max_api_version: never speak a newer API level than this.
+    """
+
+    url: str = attrs.field(converter=_url)
+    access_key: str = attrs.field(default="", repr=False)
+    secret_key: str = attrs.field(default="", repr=False)
+    token: str = attrs.field(default="", repr=False, converter=_token)
+    verify: bool | Path = True
+    method: str = attrs.field(default="POST", converter=_method, validator=attrs.validators.in_(METHODS))
+    timeout: Timeout = attrs.Factory(Timeout)
+    login_timeout: Timeout = Timeout(5.0, 15.0)
+    retry: Retry = attrs.Factory(Retry)
+    max_request_size: int = 15 * 1024 * 1024
+    refresh_threshold: float = 12 * 3600.0
+    requested_lifetime: int | None = None
+    max_api_version: tuple[int, int] | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.url.startswith("https:")

@@ -1,0 +1,271 @@
+"""A logged-in connection to the server: one call in, its data or a typed error out."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import attrs
+
+from clearml_agent_clone import __version__
+from clearml_agent_clone.api.access import ONCE, Retry, ServerAccess, Timeout
+from clearml_agent_clone.api.answers import Unauthorized, read_answer
+from clearml_agent_clone.api.lines import add_up, pieces
+from clearml_agent_clone.api.login import Login
+from clearml_agent_clone.api.patience import Patience
+from clearml_agent_clone.api.token import ServerInfo, Token
+from clearml_agent_clone.api.transport import Request, Transport
+
+__all__ = ["LEVEL", "ONCE", "Retry", "ServerAccess", "ServerInfo", "Session", "Timeout"]
+
+LEVEL = (2, 34)
+"""The API level that this client was written for; a newer server is spoken to at this one."""
+
+_ADDING = frozenset(
+    {
+        "auth.create_credentials",
+        "models.create",
+        "projects.create",
+        "queues.add_task",
+        "queues.create",
+        "queues.move_task_backward",
+        "queues.move_task_forward",
+        "tasks.clone",
+        "tasks.create",
+        "tasks.enqueue",
+    }
+)
+"""Calls that do more, or fail, when sent twice. Each goes over a connection of its own, so that it cannot be caught by
+the server's closing of an idle one."""
+
+ONE_TIME = _ADDING | {"queues.get_next_task"}
+"""Calls that are not repeated when it is unknown whether the server acted on them; the caller is told instead."""
+
+_LARGE = 15_000
+_LARGE_CONNECT = 30.0
+_STOP_LOOK = 5.0
+
+
+@final
+class Session:
+    """Calls to one server; safe for several threads. It logs in at the first call.
+
+    Args:
+        access: where the server is and who we are.
+        host_name: name of this machine, sent along for the server's records.
+        stop: when set, nothing waits any more: a pause between attempts ends with the error that caused it, and an
+            interruptible call with ``Cancelled``. Calls still work, so that a stopping agent can say goodbye.
+        clock: Unix seconds.
+        wait: waits so many seconds and tells whether to stop; the default waits on ``stop``.
+        rng: source of jitter.
+    """
+
+    def __init__(
+        self,
+        access: ServerAccess,
+        *,
+        host_name: str = "",
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.time,
+        wait: Callable[[float], bool] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.access = access
+        self._stop = stop or threading.Event()
+        self._transport = Transport(access)
+        self._headers = _own_headers(host_name)
+        self._patience = Patience(wait or self._stop.wait, rng or random.Random())  # noqa: S311 - jitter is no secret
+        self._login = Login(access, self._transport, self._headers, self._patience, clock)
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._watcher_lock = threading.Lock()
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server told about itself when we logged in; logs in if that has not happened yet."""
+        return self.login()
+
+    @property
+    def token(self) -> str:
+        """A bearer token that is valid now, for a process that is to act as we do."""
+        return self._login.valid(self.access.retry).text
+
+    def login(self, *, retry: Retry | None = None) -> ServerInfo:
+        """Log in if we are not, for instance at the start of a command, with a patience of its own.
+
+        Raises:
+            ServerUnreachable, ServerBusy: no login within the patience.
+            CredentialsRefused: the server does not know us.
+            NotClearML: something else answers at this address.
+        """
+        return self._login.valid(retry or self.access.retry).server
+
+    def call(
+        self,
+        endpoint: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        version: str | None = None,
+        retry: Retry | None = None,
+        timeout: Timeout | None = None,
+        repeatable: bool | None = None,
+        interruptible: bool = False,
+    ) -> dict[str, Any]:
+        """Call ``endpoint`` and return the answer's ``data``.
+
+        Args:
+            endpoint: such as ``tasks.get_all``.
+            body: the request's fields.
+            version: API level to speak, such as ``2.13``; by default the server's, and none above ``LEVEL``.
+            retry: patience; by default that of the access.
+            timeout: by default that of the access.
+            repeatable: whether sending it twice is as good as once; by default unless it is in ``ONE_TIME``.
+            interruptible: ``stop`` and ``interrupt`` give the call up while the server holds it.
+
+        Raises:
+            ServerUnreachable, ServerBusy: no answer within the patience.
+            CredentialsRefused: the login is not valid, and a new one was refused.
+            EndpointMissing, InvalidRequest: the server refuses the call.
+            NotClearML: something else answers at this address.
+            Cancelled: an interruptible call was given up.
+        """
+        data = json.dumps(dict(body) if body else {}, separators=(",", ":")).encode()
+        repeats = endpoint not in ONE_TIME if repeatable is None else repeatable
+        manner = _Manner(
+            timeout=timeout or self._timeout_for(data),
+            version=version,
+            fresh=endpoint in _ADDING and not repeats,
+            stop=self._watched_stop() if interruptible else None,
+        )
+        return self._patience.persist(
+            lambda: self._send(endpoint, data, manner), retry or self.access.retry, repeats=repeats
+        )
+
+    def send_lines(
+        self,
+        endpoint: str,
+        lines: Sequence[bytes],
+        *,
+        retry: Retry | None = None,
+        acknowledged: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Send JSON lines, in as many requests as ``max_request_size`` makes necessary.
+
+        Args:
+            endpoint: such as ``events.add_batch``.
+            lines: one JSON object each, without line break.
+            retry: patience with each of the requests.
+            acknowledged: called with the number of lines of each request that was accepted. After an error of a later
+                one the caller knows from it what need not be sent again.
+
+        Returns:
+            The answers together: numbers are added up, those in ``errors_info`` too.
+
+        Raises:
+            As ``call`` does.
+        """
+        total: dict[str, Any] = {}
+        for piece in pieces(lines, self.access.max_request_size):
+            data = b"\n".join(piece)
+            manner = _Manner(timeout=self._timeout_for(data), content_type="application/json-lines")
+
+            def attempt(data: bytes = data, manner: _Manner = manner) -> dict[str, Any]:
+                return self._send(endpoint, data, manner)
+
+            add_up(total, self._patience.persist(attempt, retry or self.access.retry, repeats=True))
+            if acknowledged is not None:
+                acknowledged(len(piece))
+        return total
+
+    def interrupt(self) -> None:
+        """Give up every interruptible call that the server holds; it raises ``Cancelled``. From any thread."""
+        self._transport.interrupt()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._closed.set()
+        self._transport.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
+        """One sending with a valid token; a second one, with a new token, when the server does not know the first."""
+        token = self._login.valid(ONCE)
+        try:
+            return self._send_as(token, endpoint, data, manner)
+        except Unauthorized:
+            token = self._login.valid(ONCE, refused=token)
+        try:
+            return self._send_as(token, endpoint, data, manner)
+        except Unauthorized as error:
+            raise self._login.refusal(error) from None
+
+    def _send_as(self, token: Token, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
+        headers = {**self._headers, "Content-Type": manner.content_type, "Authorization": f"Bearer {token.text}"}
+        request = Request(_path(endpoint, manner.version, token.server), headers, data, manner.timeout)
+        return read_answer(self._transport.send(request, fresh=manner.fresh, stop=manner.stop), endpoint, self.access)
+
+    def _timeout_for(self, data: bytes) -> Timeout:
+        timeout = self.access.timeout
+        return Timeout(max(timeout.connect, _LARGE_CONNECT), timeout.read) if len(data) > _LARGE else timeout
+
+    def _watched_stop(self) -> threading.Event:
+        """``stop``, with a thread that waits for it: the event cannot call us when it is set."""
+        with self._watcher_lock:
+            if self._watcher is None or not self._watcher.is_alive():
+                self._watcher = threading.Thread(
+                    target=_interrupt_on_stop,
+                    args=(self._stop, self._closed, self._transport),
+                    name="api-stop",
+                    daemon=True,
+                )
+                self._watcher.start()
+        return self._stop
+
+
+@attrs.frozen
+class _Manner:
+    """How a call is sent."""
+
+    timeout: Timeout
+    content_type: str = "application/json"
+    version: str | None = None
+    fresh: bool = False
+    stop: threading.Event | None = None
+
+
+def _interrupt_on_stop(stop: threading.Event, closed: threading.Event, transport: Transport) -> None:
+    while not closed.is_set():
+        if stop.wait(_STOP_LOOK):
+            transport.interrupt()
+            return
+
+
+def _own_headers(host_name: str) -> dict[str, str]:
+    host = "".join(c if c.isascii() and c.isprintable() else "_" for c in host_name)
+    agent = f"api-{__version__}"
+    headers = {
+        "User-Agent": f"clearml-agent-clone/{__version__}",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "X-ClearML-Agent": agent,
+        "X-Trains-Agent": agent,
+    }
+    return {**headers, "X-ClearML-Worker": host, "X-Trains-Worker": host} if host else headers
+
+
+def _path(endpoint: str, version: str | None, server: ServerInfo) -> str:
+    if version is not None:
+        return f"/v{version}/{endpoint}"
+    if server.api_version == (0, 0):
+        return f"/{endpoint}"
+    major, minor = min(server.api_version, LEVEL)
+    return f"/v{major}.{minor}/{endpoint}"
