@@ -48,7 +48,7 @@ def _run(rig: Rig, daemon: Daemon) -> tuple[float, str]:
     first = rig.mark(task, "first")
     arrived = _wait_for_last(rig, task)
     rig.final(task)
-    return arrived - first, _fault(_read(rig, task), rig.options.lines)
+    return arrived - first, fault_of(_read(rig, task), rig.options.lines)
 
 
 def _wait_for_last(rig: Rig, task: str) -> float:
@@ -78,7 +78,8 @@ def _read(rig: Rig, task: str) -> list[int]:
             numbers += [int(number) for number in _LINE.findall(event["msg"])]
 
 
-def _fault(numbers: list[int], lines: int) -> str:
+def fault_of(numbers: list[int], lines: int) -> str:
+    """What is wrong with the ``numbers`` of the lines that arrived, of ``lines`` printed; empty when nothing is."""
     lost = lines - len(set(numbers))
     twice = len(numbers) - len(set(numbers))
     disorder = sum(1 for before, after in itertools.pairwise(numbers) if after <= before)
