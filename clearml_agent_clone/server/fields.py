@@ -13,6 +13,8 @@ from clearml_agent_clone.server.faults import invalid
 
 Body = Mapping[str, Any]
 
+_LARGEST_EPOCH = 1e11
+
 
 def required(body: Body, name: str) -> str:
     """A text that must be there and not be empty."""
@@ -116,3 +118,10 @@ def parse_stamp(value: str) -> dt.datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
+
+
+def from_epoch(seconds: float) -> dt.datetime:
+    """The moment ``seconds`` after the epoch; a number too large for seconds is taken as milliseconds."""
+    if seconds > _LARGEST_EPOCH:
+        seconds /= 1000
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
