@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
 
 from clearml_agent_clone.errors import UserError
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.config import ApiSettings
 
 METHODS = ("GET", "POST", "PUT")
 
@@ -23,7 +29,7 @@ class Timeout:
 
 @attrs.frozen
 class Retry:
-    """How often and how long a call is repeated; it always ends.
+    """How often and how long a call is repeated.
 
     Args:
         attempts: how often the request is sent at most, the first time included.
@@ -45,6 +51,11 @@ class Retry:
         """
         jitter = rng.uniform(0.0, min(self.cap, self.base * 2.0 ** min(repeat, 30)))
         return jitter if asked is None else asked + min(jitter, 1.0)
+
+    @classmethod
+    def forever(cls) -> Retry:
+        """For the few calls that must arrive, such as a task's last status: only ``stop`` or a refusal ends them."""
+        return cls(attempts=sys.maxsize, total=math.inf)
 
 
 ONCE = Retry(attempts=1)
@@ -122,3 +133,36 @@ class ServerAccess:
     @property
     def is_encrypted(self) -> bool:
         return self.url.startswith("https:")
+
+    @classmethod
+    def from_settings(cls, settings: ApiSettings, *, max_api_version: tuple[int, int] | None = None) -> ServerAccess:
+        """The access that the configuration describes.
+
+        A limit of repetitions counts where it is lower than ours. Where it is higher, the caller comes back later: a
+        call that is repeated for hours would keep everything behind it waiting.
+
+        Raises:
+            UserError: the server's address or the token is not what it should be.
+        """
+        retries, ours = settings.retries, Retry()
+        limits = [
+            limit for limit in (retries.total, retries.connect, retries.read, retries.status) if limit is not None
+        ]
+        lifetime = settings.request_token_expiration_sec
+        return cls(
+            url=settings.api_server,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            token=settings.auth_token,
+            verify=settings.verify_certificate,
+            method=settings.default_method,
+            retry=Retry(
+                attempts=min([ours.attempts, *(limit + 1 for limit in limits)]),
+                base=min(ours.base, retries.backoff_factor),
+                cap=min(ours.cap, retries.backoff_max),
+            ),
+            max_request_size=settings.max_req_size,
+            refresh_threshold=settings.token_expiration_threshold_sec,
+            requested_lifetime=None if lifetime is None else int(lifetime),
+            max_api_version=max_api_version,
+        )

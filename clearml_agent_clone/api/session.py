@@ -75,6 +75,7 @@ class Session:
         rng: random.Random | None = None,
     ) -> None:
         self.access = access
+        self._may_stop = stop is not None
         self._stop = stop or threading.Event()
         self._transport = Transport(access)
         self._headers = _own_headers(host_name)
@@ -218,9 +219,9 @@ class Session:
         return Timeout(max(timeout.connect, _LARGE_CONNECT), timeout.read) if len(data) > _LARGE else timeout
 
     def _watched_stop(self) -> threading.Event:
-        """``stop``, with a thread that waits for it: the event cannot call us when it is set."""
+        """``stop``, and where the caller may set it a thread that waits for that: an event cannot call us."""
         with self._watcher_lock:
-            if self._watcher is None or not self._watcher.is_alive():
+            if self._may_stop and (self._watcher is None or not self._watcher.is_alive()):
                 self._watcher = threading.Thread(
                     target=_interrupt_on_stop,
                     args=(self._stop, self._closed, self._transport),

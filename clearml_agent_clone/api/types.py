@@ -145,7 +145,33 @@ class Task:
             queue=text(execution.get("queue")) if isinstance(execution, Mapping) else "",
             runtime=dict(runtime) if isinstance(runtime, Mapping) else {},
             hyperparams=_parameters(data.get("hyperparams")),
-            system_tags=tuple(text(tag) for tag in data.get("system_tags") or ()),
+            system_tags=_texts(data.get("system_tags")),
+        )
+
+
+@attrs.frozen
+class TaskState:
+    """What a running task is watched for.
+
+    ``runtime`` holds those of ``_abort_callback_timeout``, ``_abort_poll_freq`` (seconds) and
+    ``_abort_callback_completed`` that the SDK has set.
+    """
+
+    id: str
+    status: TaskStatus = TaskStatus.UNKNOWN
+    status_message: str = ""
+    status_reason: str = ""
+    runtime: Mapping[str, Any] = attrs.Factory(dict)
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> TaskState:
+        runtime = data.get("runtime")
+        return cls(
+            id=text(data.get("id")),
+            status=TaskStatus.from_wire(data.get("status")),
+            status_message=text(data.get("status_message")),
+            status_reason=text(data.get("status_reason")),
+            runtime=dict(runtime) if isinstance(runtime, Mapping) else {},
         )
 
 
@@ -163,8 +189,8 @@ class Queue:
         return cls(
             id=text(data.get("id")),
             name=text(data.get("name")),
-            tags=tuple(text(tag) for tag in data.get("tags") or ()),
-            entries=tuple(_reference(entry.get("task")) for entry in data.get("entries") or ()),
+            tags=_texts(data.get("tags")),
+            entries=tuple(_reference(entry.get("task")) for entry in _mappings(data.get("entries"))),
         )
 
 
@@ -175,6 +201,56 @@ class Entry:
     task: str
     queue: str
     added: str = ""
+
+    @classmethod
+    def from_wire(cls, data: object, queue: str) -> Entry | None:
+        """The answer's ``entry``; ``queue`` is the queue that was asked. None when there is no task in it."""
+        entry = data if isinstance(data, Mapping) else {}
+        task = _reference(entry.get("task"))
+        return cls(task, _reference(entry.get("queue")) or queue, text(entry.get("added"))) if task else None
+
+
+@attrs.frozen
+class Worker:
+    """A registered worker. ``record`` is what the server said of it, for showing it whole."""
+
+    id: str
+    user: str = ""
+    task: str = ""
+    queues: tuple[str, ...] = ()
+    last_activity_time: str = ""
+    record: Mapping[str, Any] = attrs.Factory(dict)
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Worker:
+        return cls(
+            id=text(data.get("id")),
+            user=_reference(data.get("user")),
+            task=_reference(data.get("task")),
+            queues=tuple(text(queue.get("id")) for queue in _mappings(data.get("queues"))),
+            last_activity_time=text(data.get("last_activity_time")),
+            record=dict(data),
+        )
+
+
+@attrs.frozen
+class Added:
+    """What became of a batch of events: how many were taken, how many not, and why not (message → how often)."""
+
+    added: int = 0
+    errors: int = 0
+    reasons: Mapping[str, int] = attrs.Factory(dict)
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Added:
+        reasons = data.get("errors_info")
+        return cls(
+            added=_count(data.get("added")),
+            errors=_count(data.get("errors")),
+            reasons={text(reason): _count(times) for reason, times in reasons.items()}
+            if isinstance(reasons, Mapping)
+            else {},
+        )
 
 
 def text(value: object) -> str:
@@ -187,6 +263,18 @@ def text(value: object) -> str:
 def _reference(value: object) -> str:
     """An id, whether the server sent it bare or as an expanded ``{"id": …}``."""
     return text(value.get("id")) if isinstance(value, Mapping) else text(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(text(item) for item in value) if isinstance(value, list) else ()
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _lines(value: object) -> str | None:
