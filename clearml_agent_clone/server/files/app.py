@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from clearml_agent_clone.server.auth import Identity
+from clearml_agent_clone.server.auth import COOKIE, Identity
 from clearml_agent_clone.server.faults import ApiFault
 from clearml_agent_clone.server.files.delete import delete_file, delete_many
 from clearml_agent_clone.server.files.paths import BadPath, locate
@@ -33,7 +33,6 @@ from clearml_agent_clone.server.files.receive import (
     clear_incoming,
 )
 from clearml_agent_clone.server.files.serve import SAFE_HEADERS, file_response, refusal
-from clearml_agent_clone.server.http import identify
 from clearml_agent_clone.server.state import ServerState
 
 _PIECE = 512 * 1024  # bytes gathered before a thread writes them: one hop for many small chunks of the network
@@ -72,11 +71,11 @@ class FilesService:
         self.root = root
 
     async def hello(self, request: Request) -> Response:
-        identify(self._state, request)
+        self._reader(request)
         return Response(b"ok\n", headers=SAFE_HEADERS, media_type="text/plain")
 
     async def read(self, request: Request) -> Response:
-        identify(self._state, request)
+        self._reader(request)
         download = "download" in request.query_params
         return await run_in_threadpool(lambda: file_response(locate(self.root, _path(request)), download=download))
 
@@ -110,6 +109,10 @@ class FilesService:
         if not isinstance(files, list) or not files or not all(isinstance(name, str) for name in files):
             return refusal(400, 'the body is not {"files": [path or URL, ...]}')
         return _json(await run_in_threadpool(delete_many, self.root, files))
+
+    def _reader(self, request: Request) -> Identity:
+        cookie = request.cookies.get(COOKIE, "")
+        return self._state.auth.authenticate(request.headers.get("authorization", ""), cookie)
 
     def _writer(self, request: Request) -> Identity:
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):

@@ -1,1 +1,1 @@
-"""The web port: plain read-only pages."""
+"""The web port: plain read-only pages, made here and complete in themselves."""
