@@ -1,0 +1,173 @@
+"""Do what was planned: find the environment in the store, or build it there."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from clearml_agent_clone.environment.keys import environment_key
+from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Interpreter, Mode
+from clearml_agent_clone.environment.settings import EnvironmentSettings
+from clearml_agent_clone.environment.store import FOLDER, Lease, Meta, Store
+from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.util.files import slug
+from clearml_agent_clone.util.process import Cancel, Console
+
+
+def build_environment(plan: EnvironmentPlan, console: Console, cancel: Cancel | None = None) -> EnvironmentResult:
+    """Make the environment of ``plan`` ready, or find it ready.
+
+    The result's lease is to be released when the user's process is gone.
+
+    Raises:
+        UserError: code ``packages-failed`` or ``python-missing``.
+        Cancelled: ``cancel`` was set; nothing half-made is left.
+    """
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "total"):
+        result = _build(plan, console, cancel, seconds)
+    return attrs.evolve(result, seconds=seconds)
+
+
+def hold(python: Path, settings: EnvironmentSettings) -> Lease | None:
+    """Lease the environment that ``python`` belongs to, for a runner that takes over a task from another.
+
+    None when it is not an environment of a store, or gone.
+    """
+    folder = python.parent.parent.parent
+    if folder.parent.name != FOLDER:
+        return None
+    meta = Meta.read(folder)
+    return _store(folder.parent, settings, keep=meta.keep).join(folder) if meta else None
+
+
+def _build(
+    plan: EnvironmentPlan, console: Console, cancel: Cancel | None, seconds: dict[str, float]
+) -> EnvironmentResult:
+    if plan.mode is Mode.NONE:
+        return EnvironmentResult()
+    if plan.mode is Mode.OWN:
+        return EnvironmentResult(python=Path(sys.executable), reused=True)
+    if plan.interpreter is None:
+        with _timed(seconds, "python"):
+            plan = _with_python(plan, console, cancel)
+    interpreter = plan.interpreter
+    assert interpreter is not None  # _with_python saw to it
+    if plan.mode is Mode.EXISTING:
+        return _install_into(plan, interpreter, console, cancel, seconds)
+    settings = plan.settings
+    if plan.mode is Mode.PRIVATE:
+        key = f"py{interpreter.minor}-task-{slug(plan.task_id)}"
+        store = _store(settings.builds_dir / FOLDER, settings, keep=False)
+        lease, built = store.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
+    else:
+        key = plan.key or environment_key(plan, interpreter, settings)
+        store = _store((settings.store_dir or settings.builds_dir) / FOLDER, settings, keep=True)
+        with _timed(seconds, "lookup"):
+            there = store.lease(key, console)
+        if there is not None:
+            return _ready(there, reused=True)
+        lease, built = store.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
+        if built:
+            store.evict(spare=lease.folder)
+    return _ready(lease, reused=not built)
+
+
+def _ready(lease: Lease, *, reused: bool) -> EnvironmentResult:
+    return EnvironmentResult(
+        python=lease.env / "bin" / "python",
+        bin_dir=lease.env / "bin",
+        reused=reused,
+        installed=lease.meta.installed,
+        variables={"VIRTUAL_ENV": str(lease.env)},
+        engine="" if reused else lease.meta.engine,
+        lease=lease,
+    )
+
+
+def _with_python(plan: EnvironmentPlan, console: Console, cancel: Cancel | None) -> EnvironmentPlan:
+    from clearml_agent_clone.environment.engines.uv import install_python  # noqa: PLC0415 - only builds need it
+    from clearml_agent_clone.environment.interpreter import find_python  # noqa: PLC0415 - only builds need it
+
+    install_python(plan.install_python, plan.settings, console, cancel)
+    found = find_python(plan.install_python, plan.settings)
+    if found is None:
+        raise UserError(
+            f"Python {plan.install_python} was installed by uv and does not start",
+            remedy="Run it by hand to see why: uv python find " + plan.install_python,
+            code="python-missing",
+        )
+    return attrs.evolve(plan, interpreter=found)
+
+
+def _maker(
+    plan: EnvironmentPlan, key: str, console: Console, cancel: Cancel | None, seconds: dict[str, float]
+) -> Callable[[Path], Meta]:
+    def make(env: Path) -> Meta:
+        from clearml_agent_clone.environment.engines import Work  # noqa: PLC0415 - not needed on a hit
+        from clearml_agent_clone.environment.install import make_environment  # noqa: PLC0415 - not needed on a hit
+
+        assert plan.interpreter is not None  # _build saw to it
+        scratch = env.parent / "scratch"  # on the disk of the environment, so that files can be linked
+        scratch.mkdir(mode=0o700)
+        engine = make_environment(Work(plan, plan.interpreter, env, scratch, console, cancel, seconds))
+        shutil.rmtree(scratch, ignore_errors=True)
+        with _timed(seconds, "list"):
+            installed = _installed(
+                plan, plan.interpreter, [str(site) for site in env.glob("lib*/python*/site-packages")]
+            )
+        return Meta(key=key, installed=installed, engine=engine, python=str(plan.interpreter.path))
+
+    return make
+
+
+def _installed(plan: EnvironmentPlan, interpreter: Interpreter, folders: list[str]) -> tuple[str, ...]:
+    from clearml_agent_clone.environment.report import list_installed  # noqa: PLC0415 - not needed on a hit
+
+    below = interpreter.packages if plan.settings.system_site_packages else ()
+    return list_installed([*folders, *below], plan.named, plan.root)
+
+
+def _install_into(
+    plan: EnvironmentPlan, interpreter: Interpreter, console: Console, cancel: Cancel | None, seconds: dict[str, float]
+) -> EnvironmentResult:
+    from clearml_agent_clone.environment.engines import Work  # noqa: PLC0415 - rare
+    from clearml_agent_clone.environment.install import install_packages  # noqa: PLC0415 - rare
+
+    engine = ""
+    if plan.lines:
+        with tempfile.TemporaryDirectory(prefix="clearml-agent-packages-") as name:
+            folder = interpreter.path.parent.parent
+            engine = install_packages(Work(plan, interpreter, folder, Path(name), console, cancel, seconds))
+    return EnvironmentResult(
+        python=interpreter.path,
+        bin_dir=interpreter.path.parent,
+        reused=not engine,
+        installed=_installed(plan, interpreter, list(interpreter.packages)),
+        engine=engine,
+    )
+
+
+def _store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
+    def poisoned(env: Path, names: list[str]) -> None:
+        from clearml_agent_clone.environment.engines.uv import forget  # noqa: PLC0415 - rare
+
+        forget(env, names, settings)
+
+    return Store(root, settings.max_entries, settings.free_space, keep=keep, poisoned=poisoned)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[name] = time.monotonic() - start

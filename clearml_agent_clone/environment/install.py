@@ -1,0 +1,71 @@
+"""Run the engines: the one that was planned, then the other one where that may help."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clearml_agent_clone.environment.engines import Engine, EngineUnavailable, Work
+from clearml_agent_clone.environment.engines.pip import PipEngine
+from clearml_agent_clone.environment.engines.uv import UvEngine, find_uv
+from clearml_agent_clone.errors import UserError
+
+
+def make_environment(work: Work) -> str:
+    """Make the environment at ``work.folder`` with everything in it; returns the name of the engine that did.
+
+    Raises:
+        UserError: code ``packages-failed``.
+    """
+
+    def attempt(engine: Engine) -> None:
+        shutil.rmtree(work.folder, ignore_errors=True)
+        start = time.monotonic()
+        engine.create(work)
+        work.seconds["create"] = time.monotonic() - start
+        _install(engine, work, work.python)
+
+    return _first_that_works(_engines(work), work, attempt)
+
+
+def install_packages(work: Work) -> str:
+    """Install the packages into the interpreter itself; returns the name of the engine that did.
+
+    Raises:
+        UserError: code ``packages-failed``.
+    """
+    return _first_that_works(_engines(work), work, lambda engine: _install(engine, work, work.interpreter.path))
+
+
+def _install(engine: Engine, work: Work, python: Path) -> None:
+    number = len(work.plan.lines)
+    if not number:
+        return
+    work.console.say(f"Installing {number} requirement{'' if number == 1 else 's'} with {engine.name}")
+    start = time.monotonic()
+    engine.install(work, python)
+    work.seconds["install"] = time.monotonic() - start
+
+
+def _first_that_works(engines: Sequence[Engine], work: Work, attempt: Callable[[Engine], None]) -> str:
+    engine, *others = engines
+    try:
+        attempt(engine)
+    except EngineUnavailable as error:
+        if not others:
+            raise UserError(error.message, remedy=error.remedy, code="packages-failed") from error
+        work.console.say(f"{error.message}. Trying {others[0].name}")
+        return _first_that_works(others, work, attempt)
+    return engine.name
+
+
+def _engines(work: Work) -> list[Engine]:
+    if work.plan.engine == "pip":
+        return [PipEngine()]
+    program = find_uv(work.settings.environ)
+    if not program:
+        work.console.say("uv is not installed. Trying pip")
+        return [PipEngine()]
+    return [UvEngine(program), PipEngine()]

@@ -1,0 +1,55 @@
+"""The name of an environment: the same for everything that comes to the same content, another for anything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from clearml_agent_clone.environment.model import EnvironmentPlan, Interpreter
+from clearml_agent_clone.environment.report import without_secrets
+from clearml_agent_clone.environment.settings import EnvironmentSettings
+
+_FORMAT = 1
+
+
+def environment_key(plan: EnvironmentPlan, interpreter: Interpreter, settings: EnvironmentSettings) -> str:
+    """Name for the environment of ``plan``, such as ``py3.11-0f3a…``; stable across runs and agents of one machine."""
+    content = [
+        _FORMAT,
+        interpreter.identity,
+        sorted({_squeezed(line) for line in plan.lines}),
+        sorted({_squeezed(line) for line in plan.constraints}),
+        [_digest(Path(file)) for file in plan.indexes.constraints],
+        plan.engine,
+        plan.engine_flags,
+        [] if plan.engine == "uv" else settings.extra_pip_install_flags,
+        settings.force_upgrade,
+        # The index set decides what a name means; who asks does not.
+        without_secrets(plan.indexes.main),
+        [without_secrets(url) for url in plan.indexes.extra],
+        plan.indexes.find_links,
+        plan.indexes.none,
+        _site(interpreter) if settings.system_site_packages else None,
+    ]
+    text = json.dumps(content, separators=(",", ":"))
+    return f"py{interpreter.minor}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _squeezed(line: str) -> str:
+    """Blanks do not matter around operators, and SDKs of different ages set them differently."""
+    head, mark, marker = line.partition(";")
+    spaced = " @ " in head or head.startswith("-")
+    return f"{' '.join(head.split()) if spaced else ''.join(head.split())}{mark}{' '.join(marker.split())}"
+
+
+def _site(interpreter: Interpreter) -> list[tuple[str, int]]:
+    """What the interpreter's own packages look like: an environment that sees them is made to fit them."""
+    return [(folder, Path(folder).stat().st_mtime_ns) for folder in interpreter.packages if Path(folder).is_dir()]
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""

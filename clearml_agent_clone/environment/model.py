@@ -1,0 +1,216 @@
+"""The values that the room takes and gives."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from clearml_agent_clone.api.types import Requirements
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.environment.settings import EnvironmentSettings
+    from clearml_agent_clone.environment.store import Lease
+
+
+@attrs.frozen
+class EnvironmentRequest:
+    """What a task says about its environment.
+
+    Args:
+        requirements: the packages recorded with the task.
+        binary: ``script.binary`` as recorded: ``python3.11``, a path, ``bash``.
+        repository_root: the checkout; None before there is one (a dry run) and for a script without repository.
+        script_dir: the folder of the script inside the checkout; ``requirements.txt`` files are looked for from the
+            root down to it.
+        has_repository: the task has a repository, although ``repository_root`` may not be there yet.
+    """
+
+    requirements: Requirements = attrs.Factory(Requirements)
+    binary: str = ""
+    repository_root: Path | None = None
+    script_dir: Path | None = None
+    task_id: str = ""
+    has_repository: bool = False
+
+
+@attrs.frozen
+class Interpreter:
+    """A Python interpreter as it described itself.
+
+    Args:
+        path: how it is started.
+        real_path: the same with links followed.
+        version: ``3.11.7``.
+        build: implementation, compiler and build date; two interpreters of one version may differ in it.
+        platform: machine and C library: ``linux-x86_64 glibc-2.36``.
+        abi: suffix of extension modules it can load.
+        base: the interpreter it borrows from when it lives in a virtual environment, else ``path``.
+        packages: its ``site-packages`` folders.
+        found: how it was found, for the console.
+    """
+
+    path: Path
+    real_path: Path
+    version: str
+    build: str
+    platform: str
+    abi: str
+    base: Path
+    packages: tuple[str, ...] = ()
+    found: str = ""
+
+    @property
+    def minor(self) -> str:
+        """``3.11``."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What an environment made with this interpreter depends on."""
+        return (str(self.real_path), self.version, self.build, self.platform, self.abi)
+
+
+@attrs.frozen
+class Indexes:
+    """Where packages come from. URLs may carry credentials: show them through ``shown`` only.
+
+    Args:
+        main: the index; empty for PyPI.
+        extra: further indexes, equal in rank.
+        find_links: folders and pages with files.
+        none: use ``find_links`` only.
+        trusted: hosts whose certificate is not checked.
+        certificate: file of certificate authorities.
+        timeout: seconds, as text; empty for the engine's default.
+        constraints: files that pip was told to obey.
+    """
+
+    main: str = ""
+    extra: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    none: bool = False
+    trusted: tuple[str, ...] = ()
+    certificate: str = ""
+    timeout: str = ""
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """For the console, without credentials."""
+        places = [] if self.none else [self.main or "PyPI", *self.extra]
+        return masked(", ".join([*places, *self.find_links]) or "nowhere")
+
+
+class Mode(enum.Enum):
+    """What is done about the environment."""
+
+    STORED = "stored"  # built once, kept, used by every task that needs the same
+    PRIVATE = "private"  # built for this task alone, because its content is not known from the requirements
+    EXISTING = "existing"  # packages go into an interpreter that is there
+    OWN = "own"  # the agent's own interpreter as it is
+    NONE = "none"  # the task needs no Python
+
+
+@attrs.frozen
+class EnvironmentPlan:
+    """What will be installed where, and why. Made without side effects; ``describe`` prints it.
+
+    Args:
+        source: where the requirements come from, for the console.
+        interpreter: None when there is none to use (``Mode.NONE``) or when ``install_python`` has to come first.
+        install_python: version to install before anything else; empty when the interpreter is there.
+        lines: the requirements as the engine gets them.
+        constraints: lines of constraint files.
+        engine_flags: further flags of the engine, such as ``--pre``.
+        engine_reason: why this engine; empty for the default one.
+        key: name of the environment in the store; None when it is not to be kept or not known yet.
+        notes: what was changed or left out, and why; one line each.
+        named: normal names of the packages that the requirements name.
+        root: the checkout, where relative paths lead.
+    """
+
+    mode: Mode
+    settings: EnvironmentSettings = attrs.field(repr=False, eq=False)
+    reason: str = ""
+    source: str = ""
+    interpreter: Interpreter | None = None
+    install_python: str = ""
+    lines: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    engine: str = "uv"
+    engine_flags: tuple[str, ...] = ()
+    engine_reason: str = ""
+    indexes: Indexes = attrs.Factory(Indexes)
+    key: str | None = None
+    notes: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    root: Path | None = None
+    task_id: str = ""
+
+    def describe(self) -> list[str]:
+        """Lines for the console and the dry run; URLs are shown without credentials."""
+        lines = [f"Python: {self._python()}"]
+        if self.mode not in {Mode.NONE, Mode.OWN}:
+            lines.append(f"Packages: {self.source}")
+            lines += [f"  {masked(note)}" for note in self.notes]
+            why = f" ({self.engine_reason})" if self.engine_reason else ""
+            if self.lines:
+                lines.append(f"Installed by: {self.engine}{why}, from {self.indexes.shown}")
+            lines.append(f"Environment: {self._where()}")
+        else:
+            lines += [f"  {masked(note)}" for note in self.notes]
+        return lines
+
+    def _python(self) -> str:
+        if self.mode is Mode.NONE:
+            return f"none needed ({self.reason})"
+        if self.mode is Mode.OWN:
+            return f"the agent's own ({self.reason})"
+        if self.interpreter is None:
+            return f"{self.install_python}, to be installed by uv"
+        return f"{self.interpreter.version} at {self.interpreter.path} ({self.interpreter.found})"
+
+    def _where(self) -> str:
+        if self.mode is Mode.EXISTING:
+            return f"none of its own, packages go into the interpreter above ({self.reason})"
+        if self.mode is Mode.PRIVATE:
+            return f"for this task alone ({self.reason})"
+        return f"kept as {self.key}" if self.key else "kept"
+
+
+@attrs.frozen
+class EnvironmentResult:
+    """An environment that is ready.
+
+    Args:
+        python: the interpreter to run; None when the task needs none.
+        bin_dir: its folder of programs; None when there is no environment of the task's own.
+        reused: it was there already.
+        installed: ``name==version`` lines, direct references restored, as ``pip freeze`` would list them.
+        variables: to add to the environment of the user's process.
+        seconds: how long each step took.
+        engine: what installed the packages; empty when nothing had to be installed.
+        lease: keeps the environment from being removed; release it when the user's process is gone.
+    """
+
+    python: Path | None = None
+    bin_dir: Path | None = None
+    reused: bool = False
+    installed: tuple[str, ...] = ()
+    variables: Mapping[str, str] = attrs.Factory(dict)
+    seconds: Mapping[str, float] = attrs.Factory(dict)
+    engine: str = ""
+    lease: Lease | None = attrs.field(default=None, repr=False, eq=False)
+
+
+_USER_INFO = re.compile(r"(://)[^/@\s]+@")
+
+
+def masked(text: str) -> str:
+    """``text`` with the user names and passwords of its URLs hidden."""
+    return _USER_INFO.sub(r"\1****@", text)

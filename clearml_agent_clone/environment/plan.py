@@ -1,0 +1,133 @@
+"""Decide about a task's environment: packages, interpreter, engine, and whether it can be kept."""
+
+from __future__ import annotations
+
+import attrs
+
+from clearml_agent_clone.environment.indexes import from_pip, with_options
+from clearml_agent_clone.environment.interpreter import SHELLS, choose_interpreter, existing_python
+from clearml_agent_clone.environment.keys import environment_key
+from clearml_agent_clone.environment.lines import Line
+from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Indexes, Mode
+from clearml_agent_clone.environment.requirements import Requirement, rewrite
+from clearml_agent_clone.environment.settings import EnvironmentSettings
+from clearml_agent_clone.environment.sources import Source, choose_source
+
+# What pip's flags are called by uv; empty for those that mean nothing to it and change nothing.
+_UV_FLAGS = {
+    "--pre": "--pre",
+    "--no-deps": "--no-deps",
+    "--upgrade": "--upgrade",
+    "-U": "--upgrade",
+    "--no-build-isolation": "--no-build-isolation",
+    "--require-hashes": "--require-hashes",
+    "--no-cache-dir": "--no-cache",
+    "--prefer-binary": "",
+    "--no-input": "",
+    "--no-warn-script-location": "",
+    "--disable-pip-version-check": "",
+    "--use-deprecated=legacy-resolver": "",
+}
+
+
+def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
+    """What ``build_environment`` will do for ``request``. Reads files and looks for interpreters, changes nothing.
+
+    Raises:
+        UserError: code ``python-missing``; the interpreter that the task asks for is not on this machine.
+    """
+    shell = request.binary.strip().rsplit("/", 1)[-1] in SHELLS
+    needless = not (request.requirements.pip or "").strip() and not (request.has_repository or request.repository_root)
+    if shell and (settings.skip or needless):
+        return EnvironmentPlan(Mode.NONE, settings, reason="a shell script without packages")
+    if settings.skip:
+        return EnvironmentPlan(Mode.OWN, settings, reason="CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL is set")
+    source = choose_source(request, settings)
+    plan = _packages(source, request, settings)
+    if settings.install_into:
+        choice = existing_python(request, settings)
+        reason = "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL is set"
+        plan = attrs.evolve(plan, mode=Mode.EXISTING, reason=reason, key=None)
+    else:
+        choice = choose_interpreter(request, settings, keep_virtual=False)
+    plan = attrs.evolve(
+        plan,
+        interpreter=choice.interpreter,
+        install_python=choice.install,
+        notes=(*choice.notes, *_manager_note(settings), *plan.notes),
+    )
+    if plan.mode is Mode.STORED and choice.interpreter is not None and not source.waits:
+        plan = attrs.evolve(plan, key=environment_key(plan, choice.interpreter, settings))
+    return plan
+
+
+def _packages(source: Source, request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
+    requirements, notes = _rewritten(source.listing.packages, request)
+    constraints, more = _rewritten(source.listing.constraints, request)
+    pip, told = from_pip(settings.environ)
+    options = with_options(pip, settings.extra_index_url, source.listing.options)
+    engine, reason, flags = _engine(settings)
+    indexes = options.indexes
+    if engine == "uv" and requirements and pip != Indexes():
+        notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")
+    if engine == "pip":
+        # pip reads its own configuration; handing it over twice would change its order.
+        indexes = with_options(Indexes(), settings.extra_index_url, source.listing.options).indexes
+    mode, why = _mode(requirements, settings)
+    if not requirements:
+        indexes, flags, options = Indexes(), (), attrs.evolve(options, flags=())  # nothing is looked up anywhere
+    return EnvironmentPlan(
+        mode,
+        settings,
+        reason=why,
+        source=source.text,
+        lines=tuple(dict.fromkeys(requirement.text for requirement in requirements)),
+        constraints=tuple(requirement.text for requirement in constraints),
+        engine=engine,
+        engine_flags=tuple(dict.fromkeys((*options.flags, *flags))),
+        engine_reason=reason,
+        indexes=indexes,
+        notes=(*source.listing.notes, *notes, *more, *options.notes),
+        named=tuple(sorted({requirement.name for requirement in requirements if requirement.name})),
+        root=request.repository_root,
+        task_id=request.task_id,
+    )
+
+
+def _rewritten(lines: tuple[Line, ...], request: EnvironmentRequest) -> tuple[list[Requirement], list[str]]:
+    requirements, notes = [], []
+    for line in lines:
+        requirement, note = rewrite(line, request.repository_root)
+        if requirement is not None:
+            requirements.append(requirement)
+        if note:
+            notes.append(note)
+    return requirements, notes
+
+
+def _mode(requirements: list[Requirement], settings: EnvironmentSettings) -> tuple[Mode, str]:
+    if settings.store_dir is None:
+        return Mode.PRIVATE, "agent.venvs_cache.path is empty"
+    loose = next((requirement for requirement in requirements if not requirement.fixed), None)
+    if loose is not None:
+        return Mode.PRIVATE, f'what "{loose.text}" contains may change'
+    return Mode.STORED, ""
+
+
+def _engine(settings: EnvironmentSettings) -> tuple[str, str, tuple[str, ...]]:
+    """Name, reason and flags of the engine."""
+    flags = settings.extra_pip_install_flags
+    if settings.engine == "pip":
+        return "pip", "CLEARML_AGENT_PACKAGE_ENGINE asks for it", ()
+    foreign = [
+        flag for flag in flags if flag not in _UV_FLAGS and not flag.startswith(("--no-binary=", "--only-binary="))
+    ]
+    if foreign:
+        return "pip", f"extra_pip_install_flags has {foreign[0]}, which uv does not know", ()
+    return "uv", "", tuple(known for flag in flags if (known := _UV_FLAGS.get(flag, flag)))
+
+
+def _manager_note(settings: EnvironmentSettings) -> tuple[str, ...]:
+    if settings.manager in {"pip", "uv"}:
+        return ()
+    return (f'agent.package_manager.type "{settings.manager}" is not supported: packages are installed as for "pip"',)
