@@ -26,7 +26,10 @@ class Running:
 
     def stop(self, grace: float, first: int = signal.SIGTERM) -> list[int]:
         """End the process and every one that belongs to it; returns those that would not die."""
-        return end_all(self._members, grace, signal_first=first)
+        left = end_all(self._members, grace, signal_first=first)
+        if self.child.pid not in left:
+            self.child.wait()
+        return left
 
     def sweep(self) -> list[int]:
         """End what the process left behind when it exited."""

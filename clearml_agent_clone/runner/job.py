@@ -30,8 +30,8 @@ class Job:
         visible_devices: GPUs for the task, see ``launch.plan.Devices``.
         log_level: for the SDK inside the task.
         optimize: count of Python's ``-O``.
-        config_file: ``--config-file``, empty for the usual search.
         may_start_from: statuses that the task may be in when the runner takes it.
+        reports_worker: the run is a worker of its own (a service, ``execute``) and reports the machine itself.
     """
 
     run_id: str
@@ -44,7 +44,6 @@ class Job:
     visible_devices: str | None = None
     log_level: str = "INFO"
     optimize: int = 0
-    config_file: str = ""
     may_start_from: tuple[str, ...] = ("queued",)
     reports_worker: bool = False
 

@@ -106,11 +106,10 @@ class StopCheck:
         """Look once."""
         del now
         request = judge(self._look(), self._longest_callback)
-        if request is None:
-            self._resets = 0
-        elif request.cause is Cause.RESET and (self._resets := self._resets + 1) < _RESETS_TO_BELIEVE:
+        self._resets = self._resets + 1 if request is not None and request.cause is Cause.RESET else 0
+        if 0 < self._resets < _RESETS_TO_BELIEVE:
             log.warning("task was reset (%d/%d)", self._resets, _RESETS_TO_BELIEVE)
-        else:
+        elif request is not None:
             self._on_stop(request)
         return self._interval
 

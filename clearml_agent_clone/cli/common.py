@@ -1,0 +1,94 @@
+"""What several commands share: flags, and the way from flags to settings and a client. Imports argparse only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from clearml_agent_clone.errors import UserError
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.api.client import Client
+    from clearml_agent_clone.config import Loaded
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL")
+
+
+class NotYet(argparse.Action):
+    """A flag of the classic agent that this version does not have: refused by name instead of misunderstood."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        """Refuse."""
+        parser.error(f"{self.option_strings[-1]} is not supported by this version yet")
+
+
+def add_task_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that ``daemon`` and ``execute`` have in common."""
+    parser.add_argument("-O", dest="optimize", action="count", default=0, help="run Python with -O, twice with -OO")
+    parser.add_argument("--git-user", metavar="USER", help="user name for git over https")
+    parser.add_argument(
+        "--git-pass",
+        metavar="TOKEN",
+        help="password for git over https; other users of this machine can see it, prefer CLEARML_AGENT_GIT_PASS",
+    )
+    parser.add_argument(
+        "--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO", help="log level of the task's ClearML SDK"
+    )
+    parser.add_argument("--gpus", metavar="LIST", help='GPUs for the tasks: 0,1 or 0-3, UUIDs, "all" or "none"')
+    parser.add_argument("--cpu-only", action="store_true", help="hide all GPUs from the tasks")
+
+
+def add_not_yet(parser: argparse.ArgumentParser, *flags: str) -> None:
+    """Refuse ``flags`` by name."""
+    for flag in flags:
+        parser.add_argument(flag, action=NotYet, nargs="*", help=argparse.SUPPRESS)
+
+
+def load(arguments: argparse.Namespace) -> Loaded:
+    """The configuration that the flags mean, after telling what is wrong with it.
+
+    Flags go into our environment first: our children have to see the same.
+    """
+    given = {
+        "CLEARML_CONFIG_FILE": arguments.config_file,
+        "CLEARML_AGENT_GIT_USER": getattr(arguments, "git_user", None),
+        "CLEARML_AGENT_GIT_PASS": getattr(arguments, "git_pass", None),
+    }
+    for name, value in given.items():
+        if value:
+            os.environ[name] = os.environ[name.replace("CLEARML_", "TRAINS_", 1)] = value
+    from clearml_agent_clone.config import load_settings  # noqa: PLC0415 - only commands that run pay for it
+
+    file = arguments.config_file
+    if file:
+        path = Path(os.path.expandvars(file)).expanduser().resolve()
+        if not path.is_file():
+            raise UserError(f"--config-file: there is no file {path}", remedy="Check the path", code="no-config-file")
+        os.environ["CLEARML_CONFIG_FILE"] = os.environ["TRAINS_CONFIG_FILE"] = str(path)
+        file = path
+    loaded = load_settings(file)
+    for problem in loaded.problems:
+        print(f"clearml_agent: {problem}", file=sys.stderr)
+    return loaded
+
+
+def connect(loaded: Loaded) -> Client:
+    """A client that is logged in.
+
+    Raises:
+        UserError: no server is configured, or it refuses our credentials.
+        Retryable: the server cannot be reached.
+    """
+    import socket  # noqa: PLC0415
+
+    from clearml_agent_clone.api.client import Client  # noqa: PLC0415
+    from clearml_agent_clone.api.session import ServerAccess, Session  # noqa: PLC0415
+    from clearml_agent_clone.config import require_server  # noqa: PLC0415
+
+    require_server(loaded.settings)
+    session = Session(ServerAccess.from_settings(loaded.settings.api), host_name=socket.gethostname())
+    session.login()
+    return Client(session)

@@ -1,0 +1,181 @@
+"""``clearml-agent daemon``: take tasks from queues and run them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clearml_agent_clone.cli import common
+from clearml_agent_clone.errors import UserError
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.api.client import Client
+    from clearml_agent_clone.api.types import Queue
+    from clearml_agent_clone.config import Loaded
+    from clearml_agent_clone.launch.gpus import GpuChoice
+    from clearml_agent_clone.worker.registry import WorkerName
+
+READY_VARIABLE = "CLEARML_AGENT_READY_FD"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "daemon",
+        help="take tasks from queues and run them",
+        fromfile_prefix_chars="@",
+        description="Take tasks from queues and run them, one after the other.",
+    )
+    parser.add_argument("--queue", nargs="+", metavar="QUEUE", help="names or ids of queues, the most urgent first")
+    parser.add_argument("--order-fairness", action="store_true", help="take from the queues in turn, not by urgency")
+    parser.add_argument("--create-queue", action="store_true", help="create queues that do not exist")
+    parser.add_argument(
+        "--polling-interval",
+        type=int,
+        default=5,
+        metavar="SECONDS",
+        help="between polls of a server that cannot hold a call until a task comes (default and least: 5)",
+    )
+    parser.add_argument("--foreground", action="store_true", help="log to the terminal")
+    parser.add_argument("--detached", "-d", action="store_true", help="run in the background")
+    parser.add_argument(
+        "--services-mode",
+        nargs="?",
+        type=int,
+        const=-1,
+        metavar="N",
+        help="run tasks side by side, at most N (default: any number), each as a worker of its own",
+    )
+    parser.add_argument("--child-report-tags", nargs="+", metavar="TAG", help="tags for the reports of this worker")
+    parser.add_argument(
+        "--stop", nargs="*", metavar="WORKER", help="stop the agent that these flags would start, or those named"
+    )
+    parser.add_argument("--drain", action="store_true", help="with --stop: let running tasks finish first")
+    common.add_task_flags(parser)
+    common.add_not_yet(
+        parser,
+        "--docker",
+        "--podman",
+        "--force-current-version",
+        "--standalone-mode",
+        "--status",
+        "--dynamic-gpus",
+        "--uptime",
+        "--downtime",
+        "--check-bootstrap",
+        "--use-owner-token",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from clearml_agent_clone.launch.gpus import choose_gpus  # noqa: PLC0415 - only when it runs
+
+    services = arguments.services_mode not in {None, 0}
+    choice = choose_gpus(arguments.gpus, cpu_only=arguments.cpu_only or services, environ=os.environ)
+    loaded = common.load(arguments)
+    if arguments.stop is not None:
+        from clearml_agent_clone.worker.stopping import stop_agents  # noqa: PLC0415
+
+        names = arguments.stop or None
+        return stop_agents(
+            loaded.settings.state_dir,
+            _name(loaded, choice),
+            names,
+            queues=tuple(arguments.queue or ()),
+            drain=arguments.drain,
+            say=print,
+        )
+    if arguments.detached and not arguments.foreground:
+        from clearml_agent_clone.worker.detach import start_detached  # noqa: PLC0415
+
+        return start_detached(loaded.settings.state_dir, print)
+    return _work(arguments, loaded, choice, services=services)
+
+
+def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, services: bool) -> int:
+    from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
+    from clearml_agent_clone.logs.daemon_log import configure  # noqa: PLC0415
+    from clearml_agent_clone.monitoring import make_sampler  # noqa: PLC0415
+    from clearml_agent_clone.util.files import private_dir, slug  # noqa: PLC0415
+    from clearml_agent_clone.worker.daemon import UNLIMITED, Daemon, DaemonOptions  # noqa: PLC0415
+    from clearml_agent_clone.worker.registry import register  # noqa: PLC0415
+
+    settings = loaded.settings
+    client = common.connect(loaded)
+    queues = _queues(client, arguments.queue, create=arguments.create_queue)
+    registration = register(settings.state_dir, _name(loaded, choice))
+    log_file = None
+    if not arguments.foreground:
+        logs = private_dir(settings.state_dir / "logs")
+        log_file = logs / f"daemon-{slug(registration.worker_id)}.log"
+        print(f"Running CLEARML-AGENT daemon in background mode, writing stdout/stderr to {log_file}")
+    print(f'Worker "{registration.worker_id}" - Listening to queues: {", ".join(queue.name for queue in queues)}')
+    sys.stdout.flush()
+    configure(log_file, debug=arguments.debug, redactor=Redactor(loaded.secrets))
+    os.environ["CLEARML_WORKER_ID"] = os.environ["TRAINS_WORKER_ID"] = registration.worker_id
+    capacity = 1 if not services else arguments.services_mode if arguments.services_mode > 0 else UNLIMITED
+    options = DaemonOptions(
+        queues=queues,
+        gpus=choice,
+        fair=arguments.order_fairness,
+        polling_interval=_polling_interval(arguments.polling_interval),
+        report_interval=_seconds("CLEARML_AGENT_STATUS_REPORT_FREQ_SEC", 30.0),
+        capacity=capacity,
+        services=services,
+        log_level=arguments.log_level,
+        optimize=arguments.optimize,
+        tags=tuple(arguments.child_report_tags or ()),
+        keep_runs=arguments.debug,
+    )
+    daemon = Daemon(options, settings, client, registration, make_sampler(settings, choice.visible))
+    daemon.run(on_ready=_tell_parent)
+    return 0
+
+
+def _name(loaded: Loaded, choice: GpuChoice) -> WorkerName:
+    from clearml_agent_clone.worker.registry import WorkerName  # noqa: PLC0415
+
+    agent = loaded.settings.agent
+    return WorkerName.of(agent.worker_id, agent.worker_name or os.uname().nodename, choice.label)
+
+
+def _queues(client: Client, names: list[str] | None, *, create: bool) -> tuple[Queue, ...]:
+    if not names:
+        return (client.queues.default(),)
+    found = [client.queues.resolve(name, create=create) for name in names]
+    return tuple({queue.id: queue for queue in found}.values())
+
+
+def _polling_interval(flag: int) -> float:
+    return _seconds("CLEARML_AGENT_QUEUE_POLL_FREQ_SEC", float(max(flag, 5)))
+
+
+def _seconds(variable: str, default: float) -> float:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if value <= 0:
+        raise UserError(
+            f'{variable}: "{text}" is not a number of seconds above 0',
+            remedy="Correct or unset it",
+            code="bad-variable",
+        )
+    return value
+
+
+def _tell_parent() -> None:
+    """Tell ``--detached``'s parent, which waits for it, that we are up."""
+    handle = os.environ.pop(READY_VARIABLE, "")
+    if handle:
+        with Path(f"/proc/self/fd/{handle}").open("wb", buffering=0) as pipe:
+            pipe.write(b"ready\n")
+        os.close(int(handle))

@@ -1,0 +1,59 @@
+"""``clearml-agent execute``: run one task in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from clearml_agent_clone.cli import common
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.api.client import Client
+    from clearml_agent_clone.api.types import Task
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "execute",
+        help="run one task here and now",
+        fromfile_prefix_chars="@",
+        description="Run one task in the foreground and exit with its exit code.",
+    )
+    parser.add_argument("--id", required=True, metavar="TASK", help="id or name of the task")
+    parser.add_argument("--clone", action="store_true", help="run a clone of the task, leave the task itself alone")
+    parser.add_argument("--require-queue", action="store_true", help="fail unless the task waits in a queue")
+    parser.add_argument("--log-file", metavar="FILE", help="write the task's console to this file too")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done and do nothing")
+    common.add_task_flags(parser)
+    common.add_not_yet(parser, "--docker", "--disable-monitoring", "--full-monitoring", "--standalone-mode", "--podman")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from clearml_agent_clone.runner.preparation import dry_run  # noqa: PLC0415
+
+    loaded = common.load(arguments)
+    client = common.connect(loaded)
+    task = _find(client, arguments.id)
+    if arguments.dry_run:
+        dry_run(task, loaded, print)
+        return 0
+    from clearml_agent_clone.runner.foreground import ForegroundOptions, run_in_foreground  # noqa: PLC0415
+
+    options = ForegroundOptions(
+        clone=arguments.clone,
+        require_queue=arguments.require_queue,
+        log_file=arguments.log_file,
+        gpus=arguments.gpus,
+        cpu_only=arguments.cpu_only,
+        log_level=arguments.log_level,
+        optimize=arguments.optimize,
+        keep_run=arguments.debug,
+    )
+    return run_in_foreground(task, loaded, client, options)
+
+
+def _find(client: Client, name_or_id: str) -> Task:
+    return client.tasks.find(name_or_id)

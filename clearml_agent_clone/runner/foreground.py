@@ -1,0 +1,139 @@
+"""``execute``: the same runner, with the console on the terminal and the task's exit code as our own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from clearml_agent_clone.api.client import Client
+from clearml_agent_clone.api.types import Task, TaskStatus
+from clearml_agent_clone.config import Loaded
+from clearml_agent_clone.errors import AgentError, UserError
+from clearml_agent_clone.launch.gpus import choose_gpus
+from clearml_agent_clone.monitoring import make_sampler
+from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
+from clearml_agent_clone.runner.job import Job, RunFolder, new_run_id
+from clearml_agent_clone.runner.outcome import Cause
+from clearml_agent_clone.runner.runner import Runner
+from clearml_agent_clone.runner.signals import stop_on_signals
+
+log = logging.getLogger(__name__)
+
+_STARTABLE = tuple(
+    status.value
+    for status in TaskStatus
+    if status not in {TaskStatus.PUBLISHED, TaskStatus.PUBLISHING, TaskStatus.UNKNOWN}
+)
+
+
+@attrs.frozen
+class ForegroundOptions:
+    """The flags of ``execute``."""
+
+    clone: bool = False
+    require_queue: bool = False
+    log_file: str | None = None
+    gpus: str | None = None
+    cpu_only: bool = False
+    log_level: str = "INFO"
+    optimize: int = 0
+    keep_run: bool = False
+
+
+def run_in_foreground(task: Task, loaded: Loaded, client: Client, options: ForegroundOptions) -> int:
+    """Run ``task`` and return the exit code of the command.
+
+    Raises:
+        UserError: the task must not be run, or is in no queue although it has to be.
+    """
+    task = _made_ours(task, client, options)
+    settings = loaded.settings
+    choice = choose_gpus(options.gpus, cpu_only=options.cpu_only, environ=os.environ)
+    worker_id = settings.agent.worker_id or f"{settings.agent.worker_name or os.uname().nodename}:{os.getpid()}"
+    now = time.time()
+    job = Job(
+        run_id=new_run_id(task.id, now),
+        task_id=task.id,
+        worker_id=worker_id,
+        claimed_at=now,
+        visible_devices=choice.visible,
+        log_level=options.log_level,
+        optimize=options.optimize,
+        may_start_from=_STARTABLE,
+        reports_worker=True,
+    )
+    folder = RunFolder.create(settings.state_dir / "runs", job)
+    sampler = make_sampler(settings, choice.visible)
+    heartbeat = Heartbeat(
+        client.workers, worker_id, queue_ids=(), doing=lambda: Doing(task.id), take_stats=sampler.take
+    )
+    with _echo(options.log_file) as echo:
+        runner = Runner(folder, loaded, client, echo=echo, more_loops=(heartbeat, sampler))
+        with stop_on_signals(runner):
+            outcome = runner.run()
+    try:
+        client.workers.unregister(worker_id, ())
+    except AgentError as error:
+        log.warning("unregister: %s", error)
+    if not options.keep_run:
+        shutil.rmtree(folder.path, ignore_errors=True)
+    if outcome.cause is Cause.NOT_STARTED:
+        raise UserError(outcome.detail, code="task-not-startable")
+    return outcome.shell_code
+
+
+def _made_ours(task: Task, client: Client, options: ForegroundOptions) -> Task:
+    """The task that is to run, out of its queue: itself, or its clone."""
+    if options.clone:
+        return client.tasks.get(client.tasks.clone(task.id, name=f"Clone of {task.name}"))
+    if task.status.value not in _STARTABLE:
+        raise UserError(
+            f"task {task.id} is {task.status.value} and cannot be run again",
+            remedy="Run a clone of it with --clone",
+            code="task-not-startable",
+        )
+    if task.status in {TaskStatus.QUEUED, TaskStatus.IN_PROGRESS}:
+        dequeued = client.tasks.dequeue(task.id, new_status=TaskStatus.IN_PROGRESS.value)
+        if options.require_queue and not dequeued:
+            raise _not_queued(task)
+    elif options.require_queue:
+        raise _not_queued(task)
+    return task
+
+
+def _not_queued(task: Task) -> UserError:
+    return UserError(
+        f"task {task.id} is {task.status.value}, it waits in no queue",
+        remedy="Enqueue it, or leave --require-queue out",
+        code="task-not-queued",
+    )
+
+
+@contextlib.contextmanager
+def _echo(log_file: str | None) -> Iterator[Callable[[str], None]]:
+    """The console goes to our stdout and, if wanted, to a file."""
+    with contextlib.ExitStack() as stack:
+        targets = [sys.stdout]
+        if log_file is not None:
+            try:
+                targets.append(stack.enter_context(open(log_file, "w", encoding="utf-8")))  # noqa: PTH123 - as given
+            except OSError as error:
+                raise UserError(
+                    f"--log-file {log_file}: {error.strerror}",
+                    remedy="Choose a file that can be written",
+                    code="log-file",
+                ) from error
+
+        def echo(text: str) -> None:
+            for target in targets:
+                target.write(text)
+                target.flush()
+
+        yield echo

@@ -1,0 +1,89 @@
+"""Tell the server every half minute, and at once when it changes, that the worker lives and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from clearml_agent_clone.monitoring import MachineStats
+
+
+@attrs.frozen
+class Doing:
+    """The task a worker is reported with; empty when it is idle."""
+
+    task_id: str = ""
+    queue_id: str = ""
+
+
+class Reports(Protocol):
+    """The call that reports a worker."""
+
+    def report(
+        self,
+        worker: str,
+        *,
+        task: str | None = None,
+        queue: str | None = None,
+        queues: Sequence[str] | None = None,
+        stats: MachineStats | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> object: ...
+
+
+class Heartbeat:
+    """Reports one worker.
+
+    Args:
+        reports: the call.
+        worker_id: who.
+        queue_ids: the queues that it listens to.
+        doing: what it does now.
+        take_stats: machine samples since the last call, None when there are none yet.
+        interval: seconds between reports.
+        tags: sent along, so that the server can group workers.
+    """
+
+    name = "heartbeat"
+
+    def __init__(
+        self,
+        reports: Reports,
+        worker_id: str,
+        *,
+        queue_ids: Sequence[str],
+        doing: Callable[[], Doing],
+        take_stats: Callable[[], MachineStats | None],
+        interval: float = 30.0,
+        tags: Sequence[str] = (),
+    ) -> None:
+        self._reports = reports
+        self._worker_id = worker_id
+        self._queue_ids = list(queue_ids)
+        self._doing = doing
+        self._take_stats = take_stats
+        self._interval = interval
+        self._tags = list(tags)
+        self._next_stats = 0.0
+        self._first = True
+
+    def step(self, now: float) -> float:
+        """Report once. Statistics go along only when their period is over, so that a change of task does not cut an
+        average short.
+        """
+        due = self._first or now >= self._next_stats
+        doing = self._doing()
+        self._reports.report(
+            self._worker_id,
+            task=doing.task_id or None,
+            queue=doing.queue_id or None,
+            queues=self._queue_ids,
+            stats=self._take_stats() if due and not self._first else None,
+            tags=self._tags or None,
+        )
+        if due:
+            self._next_stats = now + (3.0 if self._first else self._interval)
+        self._first = False
+        return max(0.0, self._next_stats - now)

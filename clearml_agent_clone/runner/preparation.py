@@ -1,0 +1,142 @@
+"""From a task to a launch plan: code, packages, command. Every step names itself, so that a failure can say where."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from clearml_agent_clone.api.types import Task
+from clearml_agent_clone.config import Loaded
+from clearml_agent_clone.environment import (
+    EnvironmentPlan,
+    EnvironmentRequest,
+    EnvironmentResult,
+    EnvironmentSettings,
+    build_environment,
+    plan_environment,
+)
+from clearml_agent_clone.launch.command import Entry
+from clearml_agent_clone.launch.plan import Devices, LaunchPlan, TaskIdentity, plan_launch
+from clearml_agent_clone.runner.job import Job, RunFolder
+from clearml_agent_clone.runner.timing import Timing
+from clearml_agent_clone.source import (
+    SourcePlan,
+    SourceResult,
+    SourceSettings,
+    check_entry_point,
+    fetch_source,
+    plan_source,
+)
+from clearml_agent_clone.util.process import Cancel, Console
+
+
+@attrs.frozen
+class Prepared:
+    """All that is needed to start the task, and what is to be written back about it."""
+
+    source: SourceResult
+    environment: EnvironmentResult
+    launch: LaunchPlan
+
+
+@attrs.define
+class Preparation:
+    """Prepares one task. ``step`` is the name of what is being done, for the message when it fails."""
+
+    task: Task
+    job: Job
+    folder: RunFolder
+    loaded: Loaded
+    console: Console
+    cancel: Cancel
+    timing: Timing
+    step: str = "preparation"
+
+    def run(self) -> Prepared:
+        """Do all steps.
+
+        Raises:
+            AgentError: a step failed; ``step`` says which.
+            Cancelled: ``cancel`` was set meanwhile.
+        """
+        source = self._source()
+        environment = self._environment(source)
+        self.step = "start"
+        return Prepared(source, environment, self._launch(source, environment))
+
+    def _source(self) -> SourceResult:
+        self.step = "source"
+        begin = time.monotonic()
+        plan = source_plan(self.task, self.loaded)
+        result = fetch_source(plan, self.folder.code, self.console, self.cancel)
+        check_entry_point(result)
+        self.timing.source = time.monotonic() - begin
+        self.timing.source_reused = tuple(result.reused)
+        return result
+
+    def _environment(self, source: SourceResult) -> EnvironmentResult:
+        self.step = "environment"
+        begin = time.monotonic()
+        plan = environment_plan(self.task, self.loaded, source)
+        for line in plan.describe():
+            self.console.say(line)
+        result = build_environment(plan, self.console, self.cancel)
+        self.timing.environment = time.monotonic() - begin
+        self.timing.environment_reused = result.reused
+        return result
+
+    def _launch(self, source: SourceResult, environment: EnvironmentResult) -> LaunchPlan:
+        agent = self.loaded.settings.agent
+        extra = dict(environment.variables)
+        if agent.enable_task_env:
+            extra.update(self.task.hyperparams.get("Environment", {}))
+        job = self.job
+        return plan_launch(
+            Entry(self.task.script.binary, source.entry_point, source.working_dir),
+            TaskIdentity(job.task_id, job.run_id, job.worker_id, self.folder.sdk_config, job.log_level),
+            python=environment.python,
+            bin_dir=environment.bin_dir,
+            devices=Devices(job.visible_devices),
+            inherited=os.environ,
+            extra=extra,
+            optimize=job.optimize,
+            python_root=source.root if agent.force_git_root_python_path else None,
+        )
+
+
+def source_plan(task: Task, loaded: Loaded) -> SourcePlan:
+    """Which code the task means; nothing is fetched."""
+    return plan_source(task.script, SourceSettings.from_settings(loaded.settings.agent, os.environ))
+
+
+def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) -> EnvironmentPlan:
+    """Which packages the task means; nothing is installed. Without ``source`` the repository's files are not seen."""
+    in_repository = source is not None and bool(source.repository)
+    request = EnvironmentRequest(
+        requirements=task.script.requirements,
+        binary=task.script.binary,
+        repository_root=source.root if source is not None and in_repository else None,
+        script_dir=source.working_dir if source is not None and in_repository else None,
+        task_id=task.id,
+    )
+    return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ))
+
+
+def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None], inherited: Mapping[str, str] = os.environ) -> None:
+    """Print what would be done for ``task`` and do none of it.
+
+    Raises:
+        UserError: the task cannot be run as it is recorded.
+    """
+    del inherited
+    say(f"Task {task.id} ({task.name or 'no name'}), status {task.status.value}")
+    for line in source_plan(task, loaded).describe():
+        say(line)
+    for line in environment_plan(task, loaded, None).describe():
+        say(line)
+    if task.script.repository:
+        say("Requirement files of the repository are read after its checkout and may change the packages.")
+    say(f"Command: {task.script.binary or 'python'} {task.script.entry_point or '(the recorded script)'}")

@@ -1,0 +1,294 @@
+"""The runner: owns one task from the claim to its last status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from clearml_agent_clone.api.access import ONCE, Retry
+from clearml_agent_clone.api.client import Client
+from clearml_agent_clone.api.types import Task, TaskStatus
+from clearml_agent_clone.config import Loaded
+from clearml_agent_clone.environment import write_back
+from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
+from clearml_agent_clone.launch import local
+from clearml_agent_clone.logs import Redactor, Shipper, Spool
+from clearml_agent_clone.runner.job import Job, RunFolder
+from clearml_agent_clone.runner.journal import Journal, State
+from clearml_agent_clone.runner.outbox import Outbox
+from clearml_agent_clone.runner.outcome import Cause, Outcome, Verdict
+from clearml_agent_clone.runner.preparation import Preparation, Prepared
+from clearml_agent_clone.runner.timing import Timing
+from clearml_agent_clone.runner.watch import Ping, StopCheck, StopRequest
+from clearml_agent_clone.util.files import private_dir, write_json
+from clearml_agent_clone.util.loops import Loop, LoopThread
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Runs the task of one folder.
+
+    Args:
+        folder: the run's folder with its job.
+        loaded: the configuration.
+        client: calls to the server.
+        echo: gets the console as it is shipped, for a run in the foreground.
+        more_loops: further duties for as long as the task runs (``execute`` reports the machine).
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        loaded: Loaded,
+        client: Client,
+        *,
+        echo: Callable[[str], None] | None = None,
+        more_loops: tuple[Loop, ...] = (),
+    ) -> None:
+        self.folder = folder
+        self.job: Job = folder.job()
+        self._loaded = loaded
+        self._client = client
+        self._journal = Journal.open(folder.state_file)
+        self._cancel = threading.Event()
+        self._stop: StopRequest | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        self._spool = Spool.create(private_dir(folder.logs))
+        self._shipper = Shipper(
+            self._spool,
+            lambda lines: client.events.send(lines, retry=ONCE),
+            self.job.task_id,
+            self.job.worker_id,
+            folder.logs,
+            Redactor(loaded.secrets),
+            fold_carriage_returns=loaded.settings.agent.suppress_carriage_return,
+            echo=echo,
+        )
+        self._outbox = Outbox()
+        self._threads = [LoopThread(loop) for loop in (self._shipper, self._outbox, *self._watchers(), *more_loops)]
+        self._outbox.on_new = self._threads[1].wake
+
+    def request_stop(self, request: StopRequest) -> None:
+        """Ask for the task's end; the first reason counts. May be called from any thread."""
+        if self._stop is None:
+            self._stop = request
+            self._cancel.set()
+            os.write(self._wake_write, b"x")
+
+    def run(self) -> Outcome:
+        """Run the task to its end and tell the server; returns how it ended."""
+        self.folder.claim_for("runner")
+        found = self._journal.state
+        outcome = self._run_new() if found is State.CLAIMED else self._recover(found)
+        if self._journal.state is not State.DONE:
+            self._finish(outcome)
+        return outcome
+
+    def _watchers(self) -> list[Loop]:
+        agent, tasks, task_id = self._loaded.settings.agent, self._client.tasks, self.job.task_id
+        check = StopCheck(
+            lambda: tasks.status(task_id), self.request_stop, longest_callback=agent.abort_callback_max_timeout
+        )
+        interval = agent.task_ping_interval_sec
+        return [check, Ping(lambda: tasks.ping(task_id), interval)] if interval > 0 else [check]
+
+    def _run_new(self) -> Outcome:
+        timing = Timing()
+        step = "reading the task"
+        preparation = None
+        try:
+            task = self._take()
+            for thread in self._threads:
+                thread.start()
+            self._introduce(task)
+            preparation = Preparation(task, self.job, self.folder, self._loaded, self._spool, self._cancel, timing)
+            prepared = preparation.run()
+            step = "start"
+            return self._run_user_code(task, prepared, timing)
+        except Cancelled:
+            return self._stopped_outcome(None)
+        except AgentError as error:
+            outcome = Outcome.of_error(preparation.step if preparation else step, error)
+        except OSError as error:
+            outcome = Outcome(Cause.PREPARATION, None, str(error), preparation.step if preparation else step)
+        except Exception as error:  # a bug of ours must not leave the task in progress for ever
+            log.exception("internal error")
+            outcome = Outcome(
+                Cause.PREPARATION,
+                None,
+                f"internal error of the agent: {error!r}",
+                preparation.step if preparation else step,
+            )
+        if self._journal.state is State.CLAIMED:
+            return Outcome(Cause.NOT_STARTED, None, outcome.detail)
+        self._spool.say(f"clearml_agent: ERROR: {outcome.detail}")
+        return outcome
+
+    def _take(self) -> Task:
+        """Make the task ours: read it, check that it may run, set it in progress.
+
+        Raises:
+            UserError: it is gone, or somebody changed it so that it must not be run.
+        """
+        task = self._client.tasks.get(self.job.task_id)
+        if task.status.value not in self.job.may_start_from:
+            raise UserError(
+                f"task {task.id} is {task.status.value}, it is not run",
+                code="task-not-startable",
+                remedy="Reset or clone it to run it again",
+            )
+        self._journal.move(State.PREPARING)
+        try:
+            self._client.tasks.started(
+                task.id,
+                reason="worker started execution",
+                message=self._changed_by,
+                force=task.status not in {TaskStatus.QUEUED, TaskStatus.CREATED, TaskStatus.IN_PROGRESS},
+                retry=Retry.forever(),
+            )
+        except Fatal as error:
+            self._journal.move(State.FINISHING, outcome=Outcome(Cause.NOT_STARTED, None, str(error)).to_record())
+            raise
+        return task
+
+    def _introduce(self, task: Task) -> None:
+        """What may come a moment later: who runs the task, and the first lines of its console."""
+        job, client = self.job, self._client
+        self._outbox.put(
+            "reporting the worker",
+            lambda: client.workers.report(job.worker_id, task=job.task_id, queue=job.queue_id or None),
+        )
+        self._outbox.put(
+            "naming the host",
+            lambda: client.tasks.set_runtime(job.task_id, {"_exec_agent_hostname": os.uname().nodename}),
+        )
+        if job.queue_id:
+            self._shipper.remark("INFO", f"task {job.task_id} pulled from {job.queue_id} by worker {job.worker_id}")
+        script = task.script
+        self._spool.say(f"Executing task id [{task.id}]:")
+        for name in ("repository", "branch", "version_num", "tag", "entry_point", "working_dir"):
+            self._spool.say(f"{name} = {getattr(script, name)}")
+
+    def _write_back(self, task: Task, prepared: Prepared) -> None:
+        client, source = self._client, prepared.source
+        requirements = write_back(task.script.requirements, prepared.environment.installed)
+        if requirements:
+            self._outbox.put(
+                "writing installed packages back", lambda: client.tasks.set_requirements(task.id, requirements)
+            )
+        if source.commit and not task.script.version_num:
+            self._outbox.put(
+                "writing the commit back", lambda: client.tasks.edit(task.id, script={"version_num": source.commit})
+            )
+
+    def _run_user_code(self, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
+        write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
+        self._write_back(task, prepared)
+        job, say = self.job, self._spool.say
+        say("Environment setup completed successfully")
+        say("Starting Task Execution:")
+        say(f"Running task id [{task.id}]:")
+        say(prepared.launch.describe(task.script.working_dir))
+        if self._cancel.is_set():
+            raise Cancelled
+        self._journal.move(State.RUNNING)
+        timing.total = time.time() - job.claimed_at
+        if job.queued_at is not None and job.queued_at <= job.claimed_at:
+            timing.queued = job.claimed_at - job.queued_at
+        say(timing.line())
+        running = local.start(prepared.launch, self._spool.fd)
+        self.folder.claim_for("user", running.child.pid)
+        code = running.wait(wake=self._wake_read)
+        if code is None:
+            return self._end_user_code(running)
+        left = running.sweep()
+        if left:
+            log.warning("processes %s would not end", left)
+        return Outcome(Cause.EXIT, code)
+
+    def _end_user_code(self, running: local.Running) -> Outcome:
+        request = self._stop
+        assert request is not None, "the wait ends early only for a stop"
+        if request.announced:
+            self._shipper.remark("ERROR", request.announced)
+        if request.callback_seconds:
+            self._await_callback(running, request.callback_seconds)
+        left = running.stop(self._loaded.settings.agent.abort_grace_sec)
+        if left:
+            self._spool.say(f"clearml_agent: WARNING: processes {left} did not end even when killed")
+        return self._stopped_outcome(running.child.poll())
+
+    def _await_callback(self, running: local.Running, seconds: float) -> None:
+        """Let the abort callback that the task registered finish before anything is signalled."""
+        say = self._spool.say
+        say(f"### Task abort callback timeout set, waiting for max {seconds:.0f} sec ###")
+        begin = time.monotonic()
+        while (elapsed := time.monotonic() - begin) < seconds:
+            if running.wait(1.0) is not None:
+                break
+            try:
+                seen = self._client.tasks.status(self.job.task_id)
+            except AgentError as error:
+                log.warning("abort callback: %s", error)
+                continue
+            if seen is None or seen.runtime.get("_abort_callback_completed"):
+                break
+        else:
+            say(f"### Task abort callback timed out [timeout: {seconds:.0f}, elapsed: {elapsed:.0f}] ###")
+            return
+        say(f"### Task abort callback completed in {time.monotonic() - begin:.1f} seconds ###")
+
+    def _stopped_outcome(self, code: int | None) -> Outcome:
+        request = self._stop or StopRequest(Cause.SHUTDOWN)
+        return Outcome(request.cause, code, request.detail)
+
+    def _recover(self, found: State) -> Outcome:
+        """Bring a run to its end whose runner died: nothing is run again, nothing is left running."""
+        known = Outcome.from_record(self._journal.facts.get("outcome"))
+        if known is not None:
+            return known
+        from clearml_agent_clone.launch.processes import end_all, members  # noqa: PLC0415 - the unlucky path
+
+        user = self.folder.process("user")
+        end_all(
+            lambda: members(self.job.run_id, user.pid if user and user.alive else None),
+            self._loaded.settings.agent.abort_grace_sec,
+        )
+        return Outcome(Cause.RUNNER_LOST, None, f"the agent's runner died while the task was {found.value}")
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Deliver the console, then set the status; both are repeated until the server has taken them."""
+        if self._journal.state is not State.FINISHING:
+            self._journal.move(State.FINISHING, outcome=outcome.to_record())
+        for thread in self._threads:
+            thread.stop(0.0)
+        ending = outcome.ending
+        if ending.console:
+            self._outbox.drain()
+            delivery = self._shipper.finish(("ERROR" if ending.verdict is Verdict.FAILED else "INFO"), ending.console)
+            if delivery.undelivered_bytes:
+                log.warning("%d bytes of console were not delivered: %s", delivery.undelivered_bytes, delivery.errors)
+        self._report(outcome)
+        self._journal.move(State.DONE)
+
+    def _report(self, outcome: Outcome) -> None:
+        ending, tasks = outcome.ending, self._client.tasks
+        call = {
+            Verdict.COMPLETED: tasks.completed,
+            Verdict.FAILED: tasks.failed,
+            Verdict.STOPPED: tasks.stopped,
+        }.get(ending.verdict)
+        if call is None:
+            return
+        try:
+            call(self.job.task_id, reason=ending.reason, message=self._changed_by, retry=Retry.forever())
+        except Fatal as error:
+            log.warning("status %s was refused: %s", ending.verdict.value, error)
+
+    @property
+    def _changed_by(self) -> str:
+        return f"Changed by clearml-agent {self.job.worker_id}"

@@ -1,0 +1,45 @@
+"""``--detached``: start the daemon in the background, and come back only when it works or has said why not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from clearml_agent_clone.util.files import private_dir
+
+READY_VARIABLE = "CLEARML_AGENT_READY_FD"
+
+
+def start_detached(state_dir: Path, say: Callable[[str], None], argv: list[str] | None = None) -> int:
+    """Start this command line again in a session of its own, without ``--detached``.
+
+    Returns:
+        0 when the daemon is registered and polls; else its exit code, after its own words were shown.
+    """
+    arguments = [part for part in (argv or sys.argv[1:]) if part != "--detached"]
+    # a bare -d is "detached" only behind the command
+    head = arguments.index("daemon") + 1
+    arguments = arguments[:head] + [part for part in arguments[head:] if part != "-d"]
+    read_end, write_end = os.pipe()
+    output = private_dir(private_dir(state_dir) / "logs") / "daemon-start.log"
+    with output.open("wb") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "clearml_agent_clone", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            pass_fds=(write_end,),
+            env={**os.environ, READY_VARIABLE: str(write_end)},
+        )
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        ready = pipe.read(16)  # ends with the word, or empty when the child is gone
+    say(output.read_text(errors="replace").rstrip())
+    if ready:
+        say(f"Daemon is running in the background, pid {child.pid}")
+        return 0
+    return child.wait() or 1

@@ -1,0 +1,143 @@
+"""The agents of this machine's user: who runs, under which worker id, in which slot.
+
+A worker id is taken by holding the lock in its folder. The kernel gives the lock back when the process ends, however
+it ends, so there is nothing stale to clean. Who is listed as running is told by pid, start time and boot, so that no
+pid is mistaken for another's and looking never gets in the way of somebody who registers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.launch.processes import ProcessId
+from clearml_agent_clone.util.files import private_dir, read_json, slug, write_json
+
+
+@attrs.frozen
+class WorkerName:
+    """How a worker id is made.
+
+    ``fixed`` is the whole id when the user or the GPUs decide it; else the id is ``prefix:<slot>``.
+    """
+
+    prefix: str
+    fixed: str = ""
+
+    @classmethod
+    def of(cls, worker_id: str, worker_name: str, gpu_label: str) -> WorkerName:
+        """From ``agent.worker_id``, ``agent.worker_name`` (or host name) and the label of the GPU choice."""
+        if worker_id:
+            return cls(worker_name, worker_id)
+        if gpu_label == "cpu":
+            return cls(f"{worker_name}:cpu")
+        return cls(worker_name, f"{worker_name}:{gpu_label}" if gpu_label else "")
+
+    def at(self, slot: int) -> str:
+        return self.fixed or f"{self.prefix}:{slot}"
+
+    def matches(self, worker_id: str) -> bool:
+        """Whether an agent with that id is one that this name could have given."""
+        if self.fixed:
+            return worker_id == self.fixed
+        head, _, slot = worker_id.rpartition(":")
+        return head == self.prefix and slot.isdigit()
+
+
+@attrs.frozen
+class LocalWorker:
+    """An agent found on this machine."""
+
+    worker_id: str
+    slot: int
+    queues: tuple[str, ...]
+    process: ProcessId
+    folder: Path
+
+
+@attrs.define
+class Registration:
+    """A worker id that is ours for as long as the lock's descriptor is open."""
+
+    worker_id: str
+    slot: int
+    folder: Path
+    _lock: int
+
+    @property
+    def stop_file(self) -> Path:
+        """``--stop`` leaves here how it wants the agent to stop."""
+        return self.folder / "stop.json"
+
+    def describe(self, queues: tuple[str, ...]) -> None:
+        """Write down who we are, for ``--stop`` and for people."""
+        identity = ProcessId.of(os.getpid())
+        record = {
+            "worker_id": self.worker_id,
+            "slot": self.slot,
+            "queues": list(queues),
+            "process": identity.to_record() if identity else None,
+        }
+        write_json(self.folder / "worker.json", record)
+
+    def release(self) -> None:
+        """Give the worker id back."""
+        (self.folder / "worker.json").unlink(missing_ok=True)
+        self.stop_file.unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def register(state_dir: Path, name: WorkerName) -> Registration:
+    """Take the smallest free slot (or the fixed id) for this process.
+
+    Raises:
+        UserError: the fixed id is taken by a running agent.
+    """
+    workers = private_dir(private_dir(state_dir) / "workers")
+    used = {worker.slot for worker in live_workers(state_dir)}
+    for slot in range(10_000):
+        if not name.fixed and slot in used:
+            continue
+        worker_id = name.at(slot)
+        folder = private_dir(workers / slug(worker_id))
+        lock = _try_lock(folder / "lock")
+        if lock is not None:
+            (folder / "stop.json").unlink(missing_ok=True)  # meant for whoever had the id before
+            free = next(number for number in range(10_000) if number not in used)
+            return Registration(worker_id, free if name.fixed else slot, folder, lock)
+        if name.fixed:
+            break
+    raise UserError(
+        f"Instance with the same WORKER_ID [{name.at(0)}] is already running",
+        remedy="Stop it with --stop, or set another agent.worker_id",
+        code="worker-id-taken",
+    )
+
+
+def live_workers(state_dir: Path) -> list[LocalWorker]:
+    """The agents of this state folder that are running now, by worker id."""
+    return sorted(_live(state_dir / "workers"), key=lambda worker: worker.worker_id)
+
+
+def _live(workers: Path) -> Iterator[LocalWorker]:
+    for record_file in workers.glob("*/worker.json"):
+        record = read_json(record_file)
+        process = ProcessId.from_record(record.get("process")) if isinstance(record, dict) else None
+        if process is not None and process.alive:
+            worker_id, slot, queues = record.get("worker_id", ""), record.get("slot", 0), record.get("queues", ())
+            yield LocalWorker(str(worker_id), int(slot), tuple(queues), process, record_file.parent)
+
+
+def _try_lock(file: Path) -> int | None:
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
