@@ -13,7 +13,14 @@ from clearml_agent_clone.config.kinds import Credential
 from clearml_agent_clone.config.load import load_settings, reload, require_server
 from clearml_agent_clone.config.loaded import Loaded
 from clearml_agent_clone.config.problems import Problem
-from clearml_agent_clone.config.sections import EnvironmentSection, FileEntry, FilesSection, apply_environment
+from clearml_agent_clone.config.sections import (
+    EnvironmentSection,
+    FileEntry,
+    FileResult,
+    FilesSection,
+    apply_environment,
+    apply_files,
+)
 from clearml_agent_clone.config.settings import Settings
 from clearml_agent_clone.config.settings_agent import AgentSettings, ResourceMonitoringSettings
 from clearml_agent_clone.config.settings_api import ApiSettings, RetrySettings
@@ -33,6 +40,7 @@ __all__ = [
     "DockerSettings",
     "EnvironmentSection",
     "FileEntry",
+    "FileResult",
     "FilesSection",
     "GitSettings",
     "Loaded",
@@ -46,6 +54,7 @@ __all__ = [
     "VcsCacheSettings",
     "VenvsCacheSettings",
     "apply_environment",
+    "apply_files",
     "load_settings",
     "reload",
     "require_server",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from clearml_agent_clone.config.masking import mask_urls
 from clearml_agent_clone.config.problems import Problem
 from clearml_agent_clone.config.schema import Key, rows
 from clearml_agent_clone.config.settings_agent import AgentSettings
@@ -99,5 +100,5 @@ def _nearest_key(path: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = mask_urls(f'"{value}"' if isinstance(value, str) else str(value))
     return text if len(text) <= 60 else text[:57] + "…"

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
-import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from clearml_agent_clone.config.hocon import parse_text
+from clearml_agent_clone.config import overrides, variables
+from clearml_agent_clone.config.cache import read_config
+from clearml_agent_clone.config.hosts import complete_hosts, host_problems, why_unusable
 from clearml_agent_clone.config.kinds import expand_path, home
 from clearml_agent_clone.config.known import check
 from clearml_agent_clone.config.loaded import Inputs, Loaded, Origins
+from clearml_agent_clone.config.parsed import Stamp, stamp_of
+from clearml_agent_clone.config.places import find_places
+from clearml_agent_clone.config.problems import Problem
 from clearml_agent_clone.config.schema import build
-from clearml_agent_clone.config.sections import parse_environment
+from clearml_agent_clone.config.sdk_tree import sdk_tree
+from clearml_agent_clone.config.secret_values import secret_values
+from clearml_agent_clone.config.sections import parse_environment, parse_files
 from clearml_agent_clone.config.settings import Settings
 from clearml_agent_clone.config.settings_agent import AgentSettings
 from clearml_agent_clone.config.settings_api import ApiSettings
-from clearml_agent_clone.config.trees import Layer, Tree, merge, put
+from clearml_agent_clone.config.trees import Layer, Origin, Tree, merge, put
+from clearml_agent_clone.config.variables_table import STATE_DIR, TABLE
 from clearml_agent_clone.errors import UserError
 
 
@@ -28,55 +37,156 @@ def load_settings(
     *,
     command_line: Mapping[str, object] | None = None,
 ) -> Loaded:
-    inputs = Inputs(config_file, environ, command_line or {})
+    """Read the configuration.
+
+    Layers, lowest first: defaults, the folder of CLEARML_CONFIG_PATH, ``~/trains.conf``, ``~/clearml.conf`` (or the one
+    file that ``config_file`` or CLEARML_CONFIG_FILE names in place of both), ``CLEARML_AGENT__*`` variables, the other
+    variables, ``command_line``. Without any of them this succeeds with an empty ``api_server``; see ``require_server``.
+
+    Args:
+        config_file: what ``--config-file`` named.
+        environ: the environment; None for that of this process.
+        command_line: dotted key to value, for flags that stand for a key.
+
+    Raises:
+        UserError: a file that was asked for is not there, a file is no HOCON, a ``CLEARML_AGENT__`` value cannot be read.
+    """
+    inputs = Inputs(config_file, environ, dict(command_line or {}))
     environment = os.environ if environ is None else environ
-    files = [config_file] if config_file else [home(environment) / "trains.conf", home(environment) / "clearml.conf"]
-    named = environment.get("CLEARML_CONFIG_FILE") or environment.get("TRAINS_CONFIG_FILE")
-    if named and not config_file:
-        files = [expand_path(named, environment)]
-    layers = [Layer(parse_text(f.read_text(), str(f), f.parent), str(f)) for f in files if f.is_file()]
-    variables: Tree = {}
-    for name, path in (
-        ("CLEARML_API_HOST", "api.api_server"),
-        ("CLEARML_WEB_HOST", "api.web_server"),
-        ("CLEARML_FILES_HOST", "api.files_server"),
-        ("CLEARML_API_ACCESS_KEY", "api.credentials.access_key"),
-        ("CLEARML_API_SECRET_KEY", "api.credentials.secret_key"),
-        ("CLEARML_AUTH_TOKEN", "api.auth_token"),
-        ("CLEARML_WORKER_ID", "agent.worker_id"),
-        ("CLEARML_WORKER_NAME", "agent.worker_name"),
-        ("CLEARML_AGENT_STATE_DIR", "agent.state_dir"),
-    ):
-        if environment.get(name):
-            put(variables, path, environment[name])
-    layers.append(Layer(variables, "environment"))
-    merged: Tree = {}
-    for layer in layers:
-        merged = merge(merged, layer.tree)
+    places = find_places(config_file, environment)
+    layers, stamps, problems = _file_layers(places.files, environment)
+    layers.append(overrides.layer(environment))
+    layer, variable_problems = variables.layer(TABLE, environment, _merged(layers))
+    layers += [layer, _command_line_layer(inputs.command_line)]
+    merged = _merged(layers)
     origins = Origins(layers)
-    values, problems = check(merged, environment, origins.__getitem__)
-    api: ApiSettings = build(ApiSettings, values, environment)
-    agent: AgentSettings = build(AgentSettings, values, environment)
-    agent = attrs.evolve(agent, worker_name=agent.worker_name or platform.node())
-    settings = Settings(api, agent, agent.state_dir, tuple(f for f in files if f.is_file()))
-    secrets = frozenset(v for v in (api.secret_key, api.auth_token, agent.git.password) if len(v) >= 4)
+    values, key_problems = check(merged, environment, origins.__getitem__)
+    settings, derived = _settings(values, environment)
+    settings = attrs.evolve(settings, config_files=tuple(place.path for place in places.files if stamps[place.path]))
+    origins = Origins(layers, derived)
+    environment_section, environment_problems = parse_environment(merged.get("environment"), origins.__getitem__)
+    files_section, file_problems = parse_files(merged.get("files"), environment, origins.__getitem__)
     return Loaded(
         settings=settings,
-        tree=merged,
+        tree=sdk_tree(settings, merged),
         values=merged,
         origins=origins,
-        problems=tuple(problems),
-        secrets=secrets,
-        environment=parse_environment(merged.get("environment")),
+        problems=(
+            *places.problems,
+            *problems,
+            *variable_problems,
+            *key_problems,
+            *host_problems(settings.api, origins),
+            *environment_problems,
+            *file_problems,
+        ),
+        secrets=secret_values(merged, environment),
+        environment=environment_section,
+        files=files_section,
         inputs=inputs,
+        stamps=stamps,
     )
 
 
 def reload(loaded: Loaded) -> Loaded:
-    """``loaded`` itself when no file has changed since, else the configuration as it is now."""
-    return loaded
+    """``loaded`` itself when no file has changed since, else the configuration as it is now.
+
+    Costs one ``stat`` for each file. Files that were missing are looked for too.
+
+    Raises:
+        UserError: as ``load_settings``; the caller will want to say so and go on with ``loaded``.
+    """
+    environment = os.environ if loaded.inputs.environ is None else loaded.inputs.environ
+    places = {place.path for place in find_places(loaded.inputs.config_file, environment).files}
+    if places <= set(loaded.stamps) and all(stamp_of(path) == stamp for path, stamp in loaded.stamps.items()):
+        return loaded
+    return load_settings(loaded.inputs.config_file, loaded.inputs.environ, command_line=loaded.inputs.command_line)
 
 
 def require_server(settings: Settings) -> None:
-    if not settings.api.api_server:
-        raise UserError("no ClearML server is configured", code="no-configuration")
+    """Check that a server can be reached at all with these settings.
+
+    Raises:
+        UserError: no server is configured, its address cannot be used, or there are no credentials.
+    """
+    api = settings.api
+    remedy = (
+        "Run clearml-agent init to connect to a ClearML server, or clearml-agent server to run one of your own "
+        "(clearml-agent server --print-config prints the configuration for it)"
+    )
+    if not api.api_server:
+        raise UserError("no ClearML server is configured", remedy=remedy, code="no-configuration")
+    reason = why_unusable(api.api_server)
+    if reason:
+        raise UserError(
+            f'api.api_server: "{api.api_server}" {reason}',
+            remedy="Write it as http://host:port or https://host",
+            code="bad-server-address",
+        )
+    if not api.auth_token and not (api.access_key and api.secret_key):
+        missing = "secret_key" if api.access_key else "access_key"
+        raise UserError(
+            f"no credentials for {api.api_server}: api.credentials.{missing} is not set",
+            remedy="Run clearml-agent init, or set CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY",
+            code="no-credentials",
+        )
+
+
+def _file_layers(
+    files: Iterable[Any], environ: Mapping[str, str]
+) -> tuple[list[Layer], dict[Path, Stamp | None], list[Problem]]:
+    """The layers of the files that exist, the stamps of all, and includes that lead nowhere."""
+    layers: list[Layer] = []
+    stamps: dict[Path, Stamp | None] = {}
+    problems: list[Problem] = []
+    folder = _cache_folder(environ)
+    for place in files:
+        stamps[place.path] = stamp_of(place.path)
+        if not place.path.is_file():
+            continue
+        parsed = read_config(place.path, environ, below=place.below, folder=folder)
+        layers.append(parsed.layer(place.path))
+        stamps.update((path, stamp_of(path)) for path in parsed.files)
+        for line, name in parsed.missing:
+            message = f'the included file "{name}" does not exist'
+            problems.append(Problem.at(Origin(str(place.path), line), "include", message, "It is left out"))
+    return layers, stamps, problems
+
+
+def _cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where parsed files are kept.
+
+    A state folder that is named in a file does not count here: that file would have to be parsed first.
+    """
+    named = STATE_DIR.find(environ)
+    override = environ.get(overrides.PREFIX + "AGENT__STATE_DIR", "").strip().strip('"')
+    if named or override:
+        return expand_path(named[1] if named else override, environ) / "config-cache"
+    return home(environ) / ".clearml" / "agent" / "config-cache"
+
+
+def _command_line_layer(given: Mapping[str, object]) -> Layer:
+    tree: Tree = {}
+    for path, value in given.items():
+        put(tree, path, value)
+    return Layer(tree, "command line")
+
+
+def _merged(layers: Iterable[Layer]) -> Tree:
+    merged: Tree = {}
+    for layer in layers:
+        merged = merge(merged, layer.tree)
+    return merged
+
+
+def _settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Settings, dict[str, Origin]]:
+    """The typed settings, and the origins of values that follow from others or from this machine."""
+    api, derived = complete_hosts(build(ApiSettings, values, environ))
+    agent: AgentSettings = build(AgentSettings, values, environ)
+    if not agent.worker_name:
+        agent = attrs.evolve(agent, worker_name=os.uname().nodename)
+        derived["agent.worker_name"] = Origin("host name")
+    if not agent.default_python:
+        agent = attrs.evolve(agent, default_python=f"{sys.version_info.major}.{sys.version_info.minor}")
+        derived["agent.default_python"] = Origin("Python of the agent")
+    return Settings(api, agent, agent.state_dir), derived

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from clearml_agent_clone.config.parsed import Stamp
 from clearml_agent_clone.config.problems import Problem
 from clearml_agent_clone.config.sections import EnvironmentSection, FilesSection
 from clearml_agent_clone.config.settings import Settings
@@ -77,4 +78,4 @@ class Loaded:
     environment: EnvironmentSection = attrs.Factory(EnvironmentSection)
     files: FilesSection = attrs.Factory(FilesSection)
     inputs: Inputs = attrs.Factory(Inputs)
-    stamps: Mapping[Path, object] = attrs.field(factory=dict, repr=False)
+    stamps: Mapping[Path, Stamp | None] = attrs.field(factory=dict, repr=False)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from clearml_agent_clone.config.kinds import Kind
+from clearml_agent_clone.config.kinds import Credential, Kind
 
 T = TypeVar("T")
 _METADATA = "clearml"
@@ -104,3 +105,28 @@ def typed_default(row: Key, environ: Mapping[str, str]) -> Any:
 
 def _default_of(row: Key) -> Callable[[], Any]:
     return lambda: typed_default(row, os.environ)
+
+
+def typed_items(settings: Any) -> Iterator[tuple[Key, Any]]:
+    """Every key of a settings object with its typed value."""
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(type(settings))
+    for field in fields:
+        declared = field.metadata.get(_METADATA)
+        value = getattr(settings, field.name)
+        if isinstance(declared, Key):
+            yield declared, value
+        elif declared is not None:
+            yield from typed_items(value)
+
+
+def plain(value: Any) -> Any:
+    """A typed value as it would stand in a JSON file."""
+    if isinstance(value, Credential):
+        return {"host": value.host, "user": value.user, "pass": value.password}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,102 @@
+"""Parsed files, remembered, so that a large clearml.conf costs its parse once and not at every start.
+
+An entry holds for as long as the file, the files it includes and the environment variables it substitutes are what
+they were. Entries hold secrets, as the file does: they are made 0600, and one that somebody else could have written
+is not believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clearml_agent_clone.config.parsed import Parsed, stamp_of
+from clearml_agent_clone.errors import AgentError
+
+_FORMAT = 1
+
+
+def read_config(path: Path, environ: Mapping[str, str], *, below: str = "", folder: Path | None = None) -> Parsed:
+    """The content of the configuration file ``path``.
+
+    Args:
+        path: the file.
+        environ: for substitutions.
+        below: the dotted key that the whole file is the content of.
+        folder: where parsed files are kept; None keeps none.
+
+    Raises:
+        UserError: it cannot be read, or is no HOCON.
+    """
+    stamp = stamp_of(path)
+    name = _digest(f"{path}\n{below}")[:32]
+    entry_file = folder / f"{name}.json" if folder else None
+    entry = _read_entry(entry_file) if entry_file else None
+    if entry and _holds(entry, stamp, environ):
+        return Parsed(
+            entry["tree"], entry["lines"], entry["sources"], [Path(name) for name, _ in entry["files"]],
+            missing=[(line, name) for line, name in entry["missing"]],
+        )  # fmt: skip
+    from clearml_agent_clone.config.hocon import parse_file  # noqa: PLC0415 - slow to import, and rarely needed
+
+    parsed = parse_file(path, environ, below=below)
+    if entry_file and parsed.repeatable and stamp == stamp_of(path):
+        _store(entry_file, parsed, stamp)
+    return parsed
+
+
+def _holds(entry: Mapping[str, Any], stamp: object, environ: Mapping[str, str]) -> bool:
+    return (
+        _same(entry["stamp"], stamp)
+        and all(_same(known, stamp_of(Path(name))) for name, known in entry["files"])
+        and all(_variable_digest(environ.get(name)) == known for name, known in entry["variables"].items())
+    )
+
+
+def _same(known: list[int] | None, stamp: object) -> bool:
+    return (None if known is None else tuple(known)) == stamp
+
+
+def _store(entry_file: Path, parsed: Parsed, stamp: object) -> None:
+    from clearml_agent_clone.util.files import private_dir, write_json  # noqa: PLC0415 - needed only to write
+
+    entry = {
+        "format": _FORMAT,
+        "stamp": stamp,
+        "files": [[str(file), stamp_of(file)] for file in parsed.files],
+        "variables": {name: _variable_digest(value) for name, value in parsed.variables.items()},
+        "missing": parsed.missing,
+        "tree": parsed.tree,
+        "lines": parsed.lines,
+        "sources": parsed.sources,
+    }
+    try:
+        private_dir(entry_file.parent)
+        write_json(entry_file, entry, durable=False)
+    except AgentError:
+        pass  # a home that cannot be written, a full disk: the next start parses again
+
+
+def _read_entry(entry_file: Path) -> Any:
+    """The entry, or None when there is none that can be trusted and understood."""
+    try:
+        with entry_file.open("rb") as file:
+            owner = os.fstat(file.fileno())
+            if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
+                return None
+            entry = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return entry if isinstance(entry, dict) and entry.get("format") == _FORMAT else None
+
+
+def _variable_digest(value: str | None) -> str | None:
+    return None if value is None else _digest(value)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

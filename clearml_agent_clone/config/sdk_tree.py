@@ -1,0 +1,56 @@
+"""The configuration as the SDK of a task gets it, in a file of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clearml_agent_clone.config.known import known_keys
+from clearml_agent_clone.config.masking import mask_urls
+from clearml_agent_clone.config.schema import plain, typed_items
+from clearml_agent_clone.config.settings import Settings
+from clearml_agent_clone.config.trees import Tree, drop, leaves, merge, put
+
+_URL_KEYS = ("agent.package_manager.extra_index_url", "agent.extra_docker_arguments")
+
+
+def effective_values(settings: Settings) -> dict[str, Any]:
+    """Every key in use with its value, defaults included, as it would stand in a JSON file."""
+    return {
+        row.path: plain(value)
+        for part in (settings.api, settings.agent)
+        for row, value in typed_items(part)
+        if not row.unused
+    }
+
+
+def sdk_tree(settings: Settings, values: Tree) -> Tree:
+    """What was configured, for the SDK.
+
+    ``sdk`` and other sections are as the user wrote them. ``api`` is what was set, with every address and the
+    credentials. ``agent`` is complete but for the secrets, of which the SDK needs none: git's above all.
+    """
+    tree = merge({}, values)
+    agent = {path: value for path, value in effective_values(settings).items() if path.startswith("agent.")}
+    api = settings.api
+    known: Tree = {}
+    for path, value in agent.items():
+        put(known, path, value)
+    for path, value in (
+        ("api.api_server", api.api_server),
+        ("api.host", api.api_server),
+        ("api.web_server", api.web_server),
+        ("api.files_server", api.files_server),
+        ("api.credentials.access_key", api.access_key),
+        ("api.credentials.secret_key", api.secret_key),
+        ("api.verify_certificate", plain(api.verify_certificate)),
+    ):
+        put(known, path, value)
+    tree = merge(tree, known)
+    drop(tree, "api.auth_token")  # travels in a variable, as the SDK expects it
+    for path, row in known_keys().items():
+        if row.secret and path.startswith("agent."):
+            drop(tree, path)
+    for path, value in list(leaves({"agent": tree.get("agent", {})})):
+        if path in _URL_KEYS and isinstance(value, list):
+            put(tree, path, [mask_urls(item) if isinstance(item, str) else item for item in value])
+    return tree
