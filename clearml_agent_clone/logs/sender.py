@@ -1,0 +1,160 @@
+"""One request at a time to a server that may be away: back off, refuse nothing, know what arrived."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from clearml_agent_clone.errors import AgentError, Fatal
+from clearml_agent_clone.logs.batch import Batch
+from clearml_agent_clone.logs.record import Mark, Record, load_record, save_record
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_LONGEST_REFUSED_PAUSE = 30.0
+_ERRORS_KEPT = 10
+
+
+class Sender:
+    """Delivers batches and keeps the record of what was delivered.
+
+    Args:
+        send: as of ``Shipper``.
+        folder: where the record stands.
+        arrived: as of ``Shipper``.
+        draw: a number from 0 to 1, for the jitter.
+
+    Attributes:
+        mark: what has been delivered for certain.
+        errors: what went wrong, each once, the latest last.
+        refusals: how many batches in a row the server has refused for good.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[bytes]], Any],
+        folder: Path,
+        arrived: Callable[[int], bool] | None,
+        draw: Callable[[], float],
+    ) -> None:
+        record = load_record(folder)
+        self.mark = record.done
+        self.errors: list[str] = []
+        self.refusals = 0
+        self._send = send
+        self._folder = folder
+        self._arrived = arrived
+        self._draw = draw
+        self._doubt = record.sending
+        self._failures = 0
+        self._blocked_until = float("-inf")
+
+    def blocked(self, now: float) -> float:
+        """Seconds until the server should be asked again; 0 when it may be asked now."""
+        return max(0.0, self._blocked_until - now)
+
+    def unblock(self) -> None:
+        """Ask the server again at once."""
+        self._blocked_until = float("-inf")
+
+    def settle_doubt(self, now: float) -> bool:
+        """Find out whether the request that was under way when we were interrupted has arrived.
+
+        Returns False when that could not be found out yet; ``blocked`` tells when to try again.
+        """
+        if self._doubt is None:
+            return True
+        if self._arrived is not None:
+            try:
+                if self._arrived(self._doubt.stamp):
+                    self._commit(self._doubt)
+            except Fatal as error:
+                log.warning("cannot ask whether console lines arrived: %s", error)
+            except AgentError as error:
+                self._back_off(now, error)
+                return False
+        self._doubt = None
+        return True
+
+    def deliver(self, batch: Batch, now: float) -> bool:
+        """Send ``batch``; True when it is done with, because the server has it or will never take it.
+
+        False means that it has to be sent again, once ``blocked`` allows.
+        """
+        if not self.settle_doubt(now):
+            return False
+        if self.mark.stamp >= batch.after.stamp:
+            return True  # it had arrived, only the answer was lost
+        if self._arrived is not None:
+            save_record(self._folder, Record(self.mark, batch.after))
+        try:
+            reply = self._send(batch.lines)
+        except Fatal as error:
+            return self._refused(batch, now, error)
+        except AgentError as error:
+            # Also errors of the user's making, such as credentials that were refused: somebody may mend them.
+            if self._arrived is not None and getattr(error, "may_have_acted", True):
+                self._doubt = batch.after
+            self._back_off(now, error)
+            return False
+        self._failures = self.refusals = 0
+        self._note_rejected(reply)
+        self._commit(batch.after)
+        return True
+
+    def note(self, text: str) -> None:
+        """Remember ``text`` among the errors."""
+        if text in self.errors:
+            self.errors.remove(text)
+        self.errors.append(text)
+        del self.errors[:-_ERRORS_KEPT]
+
+    def skip(self, mark: Mark) -> None:
+        """Go on from ``mark``; nothing had to be sent to get there."""
+        self.mark = mark
+
+    def save(self) -> None:
+        """Write the record down so that it survives a power cut."""
+        save_record(self._folder, Record(self.mark, self._doubt), durable=True)
+
+    def _commit(self, mark: Mark) -> None:
+        self.mark = mark
+        save_record(self._folder, Record(mark))
+
+    def _refused(self, batch: Batch, now: float, error: Fatal) -> bool:
+        self.refusals += 1
+        self._block(now, min(_FIRST_PAUSE * 2**self.refusals, _LONGEST_REFUSED_PAUSE))
+        before, after = self.mark, batch.after
+        lost = after.place.offset - before.place.offset
+        self.note(f"the server refused console events: {error.message}")
+        log.warning("%d bytes of console were refused: %s", lost, error)
+        if lost == 0 and after.remarks == before.remarks:
+            return False  # a line without its end: it is sent again with what follows
+        self._commit(attrs.evolve(after, lines=before.lines, lost_bytes=before.lost_bytes + lost))
+        return True
+
+    def _note_rejected(self, reply: Any) -> None:
+        """The server takes the good events of a request and only counts the bad ones."""
+        if isinstance(reply, Mapping) and reply.get("errors"):
+            self.note(f"the server rejected {reply['errors']} console events: {reply.get('errors_info')}")
+            log.warning("%s", self.errors[-1])
+
+    def _back_off(self, now: float, error: AgentError) -> None:
+        pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE) * (0.5 + self._draw() / 2)
+        asked = getattr(error, "retry_after", None)
+        if isinstance(asked, int | float):
+            pause = max(pause, min(float(asked), _LONGEST_REFUSED_PAUSE))
+        if not self._failures:
+            log.warning("console waits for the server: %s", error)
+        self._failures += 1
+        self.note(error.message)
+        self._block(now, pause)
+
+    def _block(self, now: float, pause: float) -> None:
+        self._blocked_until = now + pause

@@ -1,0 +1,117 @@
+"""The spool: one append-only file that holds a task's console until the end of its run.
+
+The user's process writes stdout and stderr straight into the file, so its console outlives the runner and the
+daemon. The agent's own lines and the output of its helper programs are appended to the same file. Whoever ships the
+console only reads; nothing is ever lost because a reader was away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+from clearml_agent_clone.errors import Fatal, Retryable
+
+SPOOL_NAME = "console.spool"
+
+
+class Spool:
+    """The console file of one run; implements ``util.process.Console``.
+
+    Any number of processes may write at the same time: the file is opened with O_APPEND, so no byte overwrites
+    another. Reading never moves a file position that a writer shares.
+
+    Attributes:
+        path: the file, mode 0600.
+        fd: give this to the user's process as its stdout and stderr. It is not inherited by accident.
+    """
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+        self._lock = threading.Lock()
+
+    @classmethod
+    def create(cls, folder: Path) -> Spool:
+        """Make the spool of a new run in ``folder``, which must exist.
+
+        Raises:
+            Fatal: there is a spool already (``spool-exists``); one run has one console.
+            Retryable: the disk is full.
+        """
+        return cls._opened(folder / SPOOL_NAME, os.O_CREAT | os.O_EXCL)
+
+    @classmethod
+    def open(cls, folder: Path) -> Spool:
+        """Open the spool of a run that has begun, to read on or to append.
+
+        Raises:
+            Fatal: there is none (``spool-missing``).
+        """
+        return cls._opened(folder / SPOOL_NAME, 0)
+
+    @classmethod
+    def _opened(cls, path: Path, flags: int) -> Spool:
+        try:
+            fd = os.open(path, flags | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            raise Fatal(f"{path} exists already", code="spool-exists") from None
+        except FileNotFoundError:
+            raise Fatal(f"there is no console file {path}", code="spool-missing") from None
+        except OSError as error:
+            raise _explain(error, path) from error
+        if flags & os.O_CREAT:
+            os.fchmod(fd, 0o600)  # a umask such as 0777 must not lock us out
+        return cls(path, fd)
+
+    def write(self, data: bytes) -> None:
+        """Append raw output of a helper program.
+
+        Raises:
+            Retryable: the disk is full.
+        """
+        with self._lock:
+            self._append(data)
+
+    def say(self, text: str) -> None:
+        """Append a line of the agent's own, on a line of its own even when a program left its last one open.
+
+        A program that writes at the very same moment can still get its words in between.
+
+        Raises:
+            Retryable: the disk is full.
+        """
+        with self._lock:
+            size = self.size()
+            open_line = size > 0 and self.read(size - 1, 1) not in {b"\n", b""}
+            self._append(("\n" if open_line else "").encode() + text.rstrip("\n").encode(errors="replace") + b"\n")
+
+    def read(self, offset: int, most: int) -> bytes:
+        """At most ``most`` bytes from ``offset`` on; empty at the end."""
+        return os.pread(self.fd, most, offset)
+
+    def size(self) -> int:
+        """How many bytes were written so far."""
+        return os.fstat(self.fd).st_size
+
+    def close(self) -> None:
+        """Close our descriptor; what other processes hold stays open. Safe to call twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _append(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self.fd, rest) :]
+        except OSError as error:
+            raise _explain(error, self.path) from error
+
+
+def _explain(error: OSError, path: Path) -> Fatal | Retryable:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Retryable(f"no space left for {path}", remedy="Free some disk space", code="disk-full")
+    return Fatal(f"cannot write {path}: {error.strerror or error}", code="not-writable")
