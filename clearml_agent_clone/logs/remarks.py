@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import logging
 import os
 import threading
 from pathlib import Path
 
 import attrs
+
+log = logging.getLogger(__name__)
 
 REMARKS_NAME = "console.remarks"
 
@@ -37,12 +39,18 @@ class Remarks:
         """Write ``remark`` down. It must not be earlier in the spool than the last one."""
         line = json.dumps(attrs.asdict(remark)).encode() + b"\n"
         with self._lock:
-            fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(fd, line)
-            finally:
-                os.close(fd)
             self._all.append(remark)
+            try:
+                self._append(line)
+            except OSError as error:  # it will still be delivered, though not by another process
+                log.warning("cannot write %s: %s", self._path, error)
+
+    def _append(self, line: bytes) -> None:
+        fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)
 
     def after(self, delivered: int) -> Remark | None:
         """The first remark that is still to be delivered."""
@@ -51,15 +59,10 @@ class Remarks:
 
 def _load(path: Path) -> list[Remark]:
     try:
-        lines = path.read_text().splitlines()
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
-    return list(itertools.takewhile(lambda remark: remark.level, map(_parsed, lines)))
-
-
-def _parsed(line: str) -> Remark:
-    """The remark in ``line``; one without level when a crash cut it off."""
-    try:
-        return Remark(**json.loads(line))
-    except (ValueError, TypeError):
-        return Remark(0, "", "")
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        os.truncate(path, end)  # a crash or a full disk cut the last one off; the next must not be glued to it
+    return [Remark(**json.loads(line)) for line in data[:end].splitlines()]

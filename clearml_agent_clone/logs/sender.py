@@ -92,7 +92,7 @@ class Sender:
         if self.mark.stamp >= batch.after.stamp:
             return True  # it had arrived, only the answer was lost
         if self._arrived is not None:
-            save_record(self._folder, Record(self.mark, batch.after))
+            self._write_down(Record(self.mark, batch.after))
         try:
             reply = self._send(batch.lines)
         except Fatal as error:
@@ -121,11 +121,19 @@ class Sender:
 
     def save(self) -> None:
         """Write the record down so that it survives a power cut."""
-        save_record(self._folder, Record(self.mark, self._doubt), durable=True)
+        self._write_down(Record(self.mark, self._doubt), durable=True)
 
     def _commit(self, mark: Mark) -> None:
         self.mark = mark
-        save_record(self._folder, Record(mark))
+        self._write_down(Record(mark))
+
+    def _write_down(self, record: Record, *, durable: bool = False) -> None:
+        try:
+            save_record(self._folder, record, durable=durable)
+        except AgentError as error:  # a full disk must not stop the console; a new runner would repeat some of it
+            if error.message not in self.errors:
+                log.warning("the progress of the console cannot be written down: %s", error)
+            self.note(error.message)
 
     def _refused(self, batch: Batch, now: float, error: Fatal) -> bool:
         self.refusals += 1

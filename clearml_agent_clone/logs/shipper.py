@@ -160,6 +160,8 @@ class Shipper:
                         break
                     self._sleep(pause)
                     self._sender.unblock()
+            if self._spool.dropped:
+                self._sender.note(f"{self._spool.dropped} bytes of the agent's own could not be written")
             self._sender.save()
             return self.delivery
 

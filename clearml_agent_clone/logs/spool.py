@@ -8,11 +8,14 @@ console only reads; nothing is ever lost because a reader was away.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 from pathlib import Path
 
 from clearml_agent_clone.errors import Fatal, Retryable
+
+log = logging.getLogger(__name__)
 
 SPOOL_NAME = "console.spool"
 
@@ -26,11 +29,14 @@ class Spool:
     Attributes:
         path: the file, mode 0600.
         fd: give this to the user's process as its stdout and stderr. It is not inherited by accident.
+        dropped: bytes of ours that could not be written. A full disk must not end a task for the sake of its
+            console, so ``say`` and ``write`` never raise; the user's process meets the full disk itself.
     """
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self.fd = fd
+        self.dropped = 0
         self._lock = threading.Lock()
 
     @classmethod
@@ -67,11 +73,7 @@ class Spool:
         return cls(path, fd)
 
     def write(self, data: bytes) -> None:
-        """Append raw output of a helper program.
-
-        Raises:
-            Retryable: the disk is full.
-        """
+        """Append raw output of a helper program."""
         with self._lock:
             self._append(data)
 
@@ -79,9 +81,6 @@ class Spool:
         """Append a line of the agent's own, on a line of its own even when a program left its last one open.
 
         A program that writes at the very same moment can still get its words in between.
-
-        Raises:
-            Retryable: the disk is full.
         """
         with self._lock:
             size = self.size()
@@ -108,7 +107,9 @@ class Spool:
             while rest:
                 rest = rest[os.write(self.fd, rest) :]
         except OSError as error:
-            raise _explain(error, self.path) from error
+            if not self.dropped:
+                log.warning("%s", _explain(error, self.path))
+            self.dropped += len(rest)
 
 
 def _explain(error: OSError, path: Path) -> Fatal | Retryable:
