@@ -106,11 +106,15 @@ class _Observed:
     answered = 0
     sock: Any
 
+    def connect(self) -> None:
+        self.answered = 0  # a connection object outlives its socket
+        super().connect()  # type: ignore[misc]  # the connection class stands behind it
+
     def request(self, *args: Any, **options: Any) -> None:
         if _here.exchange is not None:
             _here.exchange.sent = True
-            _here.exchange.reused = self.answered > 0
-        super().request(*args, **options)  # type: ignore[misc]  # the connection class stands behind it
+            _here.exchange.reused = self.sock is not None and self.answered > 0
+        super().request(*args, **options)  # type: ignore[misc]  # as above
 
     def getresponse(self, *args: Any, **options: Any) -> Any:
         exchange = _here.exchange
@@ -197,8 +201,7 @@ class Transport:
             try:
                 return self._exchange(pool, exchange, request)
             except (ProtocolError, ClosedPoolError) as error:
-                stale = isinstance(error, ClosedPoolError) or (exchange.reused and not exchange.answering)
-                if not stale or exchange.abandoned:
+                if exchange.abandoned or not _is_stale(error, exchange):
                     raise
                 # The server closed a connection that had been idle. It closes all of them alike: start anew, at once.
                 self._drop(pool)
@@ -267,6 +270,14 @@ class Transport:
         return (_EncryptedPool if with_tls else _PlainPool)(parts.hostname, parts.port, **options)
 
 
+def _is_stale(error: HTTPError, exchange: _Exchange) -> bool:
+    """Whether the connection was one that the server had let go: used before, and cut without one byte of answer."""
+    if isinstance(error, ClosedPoolError):  # another thread found out first
+        return True
+    cut = any(isinstance(reason, ConnectionError) for reason in error.args)
+    return cut and exchange.reused and not exchange.answering
+
+
 def _behind_proxy(proxy: str, url: str, options: dict[str, Any]) -> HTTPConnectionPool:
     parts = urlsplit(proxy)
     headers = None
@@ -292,4 +303,6 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
         response.close()
         raise DecodeError(f"the answer is larger than {_LARGEST_ANSWER} bytes")
     response.read(1)  # an end that is missing shows only when one reads on
+    if not data and "content-length" not in response.headers and "transfer-encoding" not in response.headers:
+        raise ProtocolError("the answer broke off in its headers")  # which http.client takes for their end
     return data
