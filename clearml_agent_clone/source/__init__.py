@@ -1,0 +1,23 @@
+"""The code of a task: which it is, and how it gets on this machine exactly as it was recorded.
+
+plan = plan_source(task.script, settings)                 # no side effects
+result = fetch_source(plan, folder, console, cancel)      # mirror → checkout → submodules → diff
+check_entry_point(result)
+"""
+
+from __future__ import annotations
+
+from clearml_agent_clone.source.fetch import SourceResult, check_entry_point, fetch_source
+from clearml_agent_clone.source.plan import Revision, SourcePlan, plan_source
+from clearml_agent_clone.source.settings import GitCredential, SourceSettings
+
+__all__ = [
+    "GitCredential",
+    "Revision",
+    "SourcePlan",
+    "SourceResult",
+    "SourceSettings",
+    "check_entry_point",
+    "fetch_source",
+    "plan_source",
+]

@@ -1,0 +1,266 @@
+"""Doing what a plan says: mirror, checkout, submodules, diff, script."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.source.access import grants_for, lend
+from clearml_agent_clone.source.address import Address
+from clearml_agent_clone.source.checkout import (
+    MissingObjectsError,
+    checkout_submodule,
+    has_submodules,
+    lay_out,
+    update_submodules,
+)
+from clearml_agent_clone.source.diff import apply_diff, is_too_large_notice
+from clearml_agent_clone.source.entry import Start, check_start, find_working_dir
+from clearml_agent_clone.source.git import Git, git_environ
+from clearml_agent_clone.source.literal import write_literal
+from clearml_agent_clone.source.mirror import Found, Mirror
+from clearml_agent_clone.source.plan import SourcePlan
+from clearml_agent_clone.util.files import private_dir
+from clearml_agent_clone.util.process import Cancel, Console
+
+
+@attrs.frozen
+class SourceResult:
+    """A task's code on this machine.
+
+    Args:
+        root: the checkout, or the folder of a script without repository.
+        working_dir: the working folder for the user's process.
+        entry_point: as it is to be started, relative to ``working_dir``, arguments included.
+        repository: the address that was used, without credentials; empty without repository.
+        commit: the commit that is checked out.
+        branch: the branch that the task records or that was followed; the checkout itself is detached.
+        tag: as recorded.
+        dirty: whether the tree differs from the commit (diff or script of the task).
+        reused: ``mirror`` when it was there before, ``commit`` when it had all that was needed without asking.
+        seconds: time by step: ``fetch``, ``checkout``, ``submodules``, ``diff``.
+        shell: it is a shell that starts the entry point.
+        confined: the entry point belongs inside ``root``.
+    """
+
+    root: Path
+    working_dir: Path
+    entry_point: str
+    repository: str = ""
+    commit: str = ""
+    branch: str = ""
+    tag: str = ""
+    dirty: bool = False
+    reused: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = attrs.Factory(dict)
+    shell: bool = False
+    confined: bool = True
+
+
+def fetch_source(plan: SourcePlan, folder: Path, console: Console, cancel: Cancel | None = None) -> SourceResult:
+    """Put the code of ``plan`` into ``folder``.
+
+    Args:
+        plan: from ``plan_source``.
+        folder: the run's own, empty; the checkout is made inside it.
+        console: gets what happens.
+        cancel: when set, git is ended and ``Cancelled`` raised.
+
+    Raises:
+        UserError, Retryable, Fatal: the code cannot be had as it is recorded; the message says why.
+        Cancelled: somebody asked to stop.
+    """
+    if plan.code_dir is not None:
+        return _use_as_it_is(plan, plan.code_dir, console)
+    private_dir(folder)
+    if plan.address is not None:
+        return _Repository(plan, plan.address, folder, console, cancel).fetch()
+    root = private_dir(folder / plan.name)
+    if plan.literal is None:
+        console.say("the task has neither repository nor script: its entry point must be on this machine")
+        working_dir = _expanded(plan.working_dir, plan, root)
+        return SourceResult(root, working_dir, _expanded_entry(plan), shell=plan.shell, confined=False)
+    write_literal(plan.literal, root, root)
+    console.say(f"script {plan.literal.name} is written from the task")
+    return SourceResult(root, root, plan.entry_point, dirty=True, shell=plan.shell)
+
+
+def check_entry_point(result: SourceResult) -> None:
+    """Refuse an entry point that is not there; modules and commands are left to their interpreter.
+
+    Raises:
+        UserError: ``entry-point-missing`` with near names, or ``outside-checkout``.
+    """
+    check_start(Start(result.root, result.working_dir, result.entry_point, result.shell, result.confined))
+
+
+class _Repository:
+    """One fetch of a plan with a repository."""
+
+    def __init__(
+        self, plan: SourcePlan, address: Address, folder: Path, console: Console, cancel: Cancel | None
+    ) -> None:
+        self._plan = plan
+        self._address = address
+        self._folder = folder
+        self._console = console
+        self._root = folder / plan.name
+        self._seconds: dict[str, float] = {}
+        self._had_mirror = False
+        environ = git_environ(plan.settings.environ, allow_local=plan.settings.allow_local)
+        self._git = Git(environ, console, cancel)
+
+    def fetch(self) -> SourceResult:
+        plan = self._plan
+        grants = grants_for(self._address, plan.login, plan.settings)
+        with lend(grants, self._git, self._folder) as git:
+            found = self._checkout(git)
+            if has_submodules(self._root):
+                with self._timed("submodules"):
+                    update_submodules(self._root, self._address, plan.settings, git)
+            self._console.say(f"checked out {self._address.url} at {found.commit}{_beside(plan, found)}")
+            dirty = self._apply(found, git)
+        working_dir = self._working_dir()
+        if plan.literal is not None:
+            dirty = self._write_literal(working_dir)
+        return SourceResult(
+            self._root,
+            working_dir,
+            plan.entry_point,
+            repository=self._address.url,
+            commit=found.commit,
+            branch=found.branch or plan.branch,
+            tag=plan.tag,
+            dirty=dirty,
+            reused=self._reused(found),
+            seconds=dict(self._seconds),
+            shell=plan.shell,
+        )
+
+    def _checkout(self, git: Git) -> Found:
+        """Check out at once when the mirror can have the commit, else after a fetch, at last from a new clone."""
+        plan = self._plan
+        settings = plan.settings
+        mirror = Mirror(
+            plan.mirror or self._folder / "mirror.d",
+            self._address,
+            git,
+            fetch_args=settings.fetch_args,
+            attempts=settings.attempts,
+            clone_on_fail=settings.clone_on_pull_fail,
+        )
+        self._had_mirror = mirror.exists
+        if plan.revision.is_exact and self._had_mirror:
+            with contextlib.suppress(MissingObjectsError):
+                self._lay_out(mirror, plan.revision.name, git)
+                return Found(plan.revision.name, "mirror")
+        found = self._obtain(mirror)
+        try:
+            self._lay_out(mirror, found.commit, git)
+        except MissingObjectsError:
+            with self._timed("fetch"):
+                mirror.rebuild()
+            found = attrs.evolve(self._obtain(mirror), how="clone")
+            self._lay_out(mirror, found.commit, git)
+        return found
+
+    def _reused(self, found: Found) -> tuple[str, ...]:
+        if not self._had_mirror or found.how == "clone":
+            return ()
+        return ("mirror", "commit") if found.how == "mirror" else ("mirror",)
+
+    def _obtain(self, mirror: Mirror) -> Found:
+        with self._timed("fetch"):
+            return mirror.obtain(self._plan.revision, branch=self._plan.branch, tag=self._plan.tag)
+
+    def _lay_out(self, mirror: Mirror, commit: str, git: Git) -> None:
+        with self._timed("checkout"):
+            lay_out(self._root, mirror.path, commit, self._address, git)
+
+    def _apply(self, found: Found, git: Git) -> bool:
+        if not self._plan.diff:
+            return False
+        with self._timed("diff"):
+            applied = apply_diff(self._plan.diff, self._root, git, self._base(found))
+            for path, commit in applied.submodules:
+                checkout_submodule(self._root, path, commit, self._address, git)
+        hint = {"line-ends": ", with the line ends of the files", "three-way": ", by a three-way merge"}
+        self._console.say(f"uncommitted changes of {applied.files} file(s) are applied{hint.get(applied.how, '')}")
+        return True
+
+    def _base(self, found: Found) -> str:
+        """Which commit the diff met, for the error."""
+        recorded = self._plan.revision
+        if recorded.kind == "commit" and found.commit.startswith(recorded.name):
+            return f"the checkout is at the recorded commit {found.commit[:12]}"
+        return f"the task records no commit and the checkout is at {found.commit[:12]} of the {recorded}"
+
+    def _working_dir(self) -> Path:
+        plan = self._plan
+        if plan.literal is not None and plan.working_dir:
+            from clearml_agent_clone.source.confine import inside  # noqa: PLC0415 - rare
+
+            path = inside(self._root / plan.working_dir, self._root, f'working folder "{plan.working_dir}"')
+            path.mkdir(parents=True, exist_ok=True)
+        return find_working_dir(self._root, plan.working_dir)
+
+    def _write_literal(self, working_dir: Path) -> bool:
+        literal = self._plan.literal
+        assert literal is not None
+        if is_too_large_notice(literal.text):
+            self._console.say("the task's uncommitted changes were too large to be recorded; it runs without them")
+            return False
+        written = write_literal(literal, working_dir, self._root)
+        state = "is written from the task" if written else "is in the repository; the text in the task is not used"
+        self._console.say(f"script {literal.name} {state}")
+        return written
+
+    @contextlib.contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[step] = self._seconds.get(step, 0.0) + time.monotonic() - begin
+
+
+def _use_as_it_is(plan: SourcePlan, root: Path, console: Console) -> SourceResult:
+    if not root.is_dir():
+        raise UserError(
+            f'CLEARML_AGENT_FORCE_CODE_DIR names "{root}", which is no folder',
+            remedy="Correct or unset it",
+            code="code-dir-missing",
+        )
+    console.say(f"using the code in {root} as it is")
+    return SourceResult(root, find_working_dir(root, plan.working_dir), plan.entry_point, shell=plan.shell)
+
+
+def _beside(plan: SourcePlan, found: Found) -> str:
+    branch = found.branch or plan.branch
+    names = [f"branch {branch}" if branch else "", f"tag {plan.tag}" if plan.tag else ""]
+    shown = ", ".join(name for name in names if name)
+    return f" ({shown})" if shown else ""
+
+
+def _expanded(text: str, plan: SourcePlan, root: Path) -> Path:
+    return root / _with_variables(text, plan.settings.environ)
+
+
+def _expanded_entry(plan: SourcePlan) -> str:
+    """The entry point, where its first word names a file of this machine by ``~`` or ``$NAME``."""
+    first, blank, rest = plan.entry_point.partition(" ")
+    return _with_variables(first, plan.settings.environ) + blank + rest
+
+
+def _with_variables(text: str, environ: Mapping[str, str]) -> str:
+    if not text.startswith(("~/", "$")):
+        return text
+    name, slash, rest = text.partition("/")
+    value = environ.get("HOME" if name == "~" else name.strip("${}"), "")
+    return os.path.normpath(value) + slash + rest if value.startswith("/") else text

@@ -1,0 +1,142 @@
+"""What the worker's owner decides about fetching code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from clearml_agent_clone.config.settings_git import GitSettings
+from clearml_agent_clone.source.address import Address
+
+_TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
+_HOST = re.compile(
+    r"(?:(?P<scheme>[A-Za-z+]+)://)?(?:[^@/]*@)?(?P<host>\[[^\]]*\]|[^:/]+)(?::(?P<port>\d+))?(?P<prefix>/.*)?"
+)
+
+
+@attrs.frozen
+class GitCredential:
+    """User and password for one host, or for a part of it.
+
+    Args:
+        host: the only host that they are sent to; empty means the host of the task's repository, whichever it is.
+        user: may be empty where the password is a token; git is then told ``git``.
+        password: password or token.
+        prefix: only for paths below this one, such as ``/group``; whole path segments are compared.
+        port: only for this port; None for any.
+        bearer: the password is a token for an ``Authorization: Bearer`` header (Microsoft Entra).
+    """
+
+    host: str
+    user: str = attrs.field(repr=False)
+    password: str = attrs.field(repr=False)
+    prefix: str = ""
+    port: int | None = None
+    bearer: bool = False
+
+    @classmethod
+    def parse(cls, host: str, user: str, password: str, *, bearer: bool = False) -> GitCredential:
+        """From ``host``, ``host:port``, ``host/path`` or ``https://host/path`` as people write it."""
+        match = _HOST.fullmatch(host.strip())
+        if match is None:
+            return cls(host.strip(), user, password, bearer=bearer)
+        port = int(match["port"]) if match["port"] else None
+        return cls(match["host"], user, password, (match["prefix"] or "").rstrip("/"), port, bearer)
+
+    def is_for(self, address: Address) -> bool:
+        """Whether this may be sent to ``address``. An ssh address is asked for what its https twin would get."""
+        if self.host and self.host.casefold() != address.host.casefold():
+            return False
+        if self.port is not None and address.is_web and self.port != address.real_port:
+            return False
+        path = "/" + address.path.lstrip("/")
+        return not self.prefix or path == self.prefix or path.startswith(self.prefix + "/")
+
+
+@attrs.frozen
+class SourceSettings:
+    """Settings of the source room.
+
+    Args:
+        vcs_cache_enabled: keep a mirror of each repository; without it every task clones.
+        vcs_cache_path: folder of the mirrors.
+        credentials: the first that is for an address is used.
+        fetch_args: further arguments for ``git fetch``.
+        clone_on_pull_fail: clone again when a fetch into a mirror fails for a reason that lies in the mirror.
+        translate_ssh: use https for ssh addresses that there are credentials for.
+        translate_scheme: the scheme for that.
+        force_ssh: use ssh for web addresses.
+        force_ssh_host: only for this host, when not empty.
+        force_ssh_user, force_ssh_port: login name and port of ssh addresses; 0 is ssh's own.
+        allow_local: whether repositories may be paths of this machine.
+        clone_verbose: show more of what git does.
+        force_code_dir: run the code in this folder; nothing is fetched.
+        force_exec_script: start this script, ``file`` or ``folder:file``, whatever the task says.
+        attempts: how often a transfer is tried when the network fails in its midst.
+        environ: the environment that git starts from.
+    """
+
+    vcs_cache_enabled: bool = True
+    vcs_cache_path: Path = attrs.Factory(lambda: Path.home() / ".clearml" / "vcs-cache")
+    credentials: tuple[GitCredential, ...] = attrs.field(default=(), repr=False)
+    fetch_args: tuple[str, ...] = ()
+    clone_on_pull_fail: bool = False
+    translate_ssh: bool = True
+    translate_scheme: str = "https"
+    force_ssh: bool = False
+    force_ssh_host: str = ""
+    force_ssh_user: str = "git"
+    force_ssh_port: int = 0
+    allow_local: bool = False
+    clone_verbose: bool = False
+    force_code_dir: str = ""
+    force_exec_script: str = ""
+    attempts: int = 3
+    environ: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
+
+    @classmethod
+    def from_settings(
+        cls, git: GitSettings, environ: Mapping[str, str], *, allow_local: bool = False
+    ) -> SourceSettings:
+        """From the configuration and the ``CLEARML_AGENT_*`` variables that are no configuration keys."""
+        scheme = environ.get("CLEARML_AGENT_SSH_URL_REPLACEMENT_SCHEME") or git.translate_ssl_replacement_scheme
+        return cls(
+            vcs_cache_enabled=git.cache.enabled,
+            vcs_cache_path=git.cache.path,
+            credentials=_credentials(git),
+            fetch_args=git.fetch_args,
+            clone_on_pull_fail=git.cache.clone_on_pull_fail,
+            translate_ssh=git.translate_ssh,
+            translate_scheme=scheme if scheme in {"https", "http"} else "https",
+            force_ssh=git.force_ssh_protocol,
+            force_ssh_host=git.host,
+            force_ssh_user=git.force_ssh_user or "git",
+            force_ssh_port=git.force_ssh_port,
+            allow_local=allow_local or _switch(environ, "CLEARML_AGENT_GIT_ALLOW_LOCAL"),
+            clone_verbose=_switch(environ, "CLEARML_AGENT_GIT_CLONE_VERBOSE"),
+            force_code_dir=environ.get("CLEARML_AGENT_FORCE_CODE_DIR", ""),
+            force_exec_script=environ.get("CLEARML_AGENT_FORCE_EXEC_SCRIPT", ""),
+            environ=dict(environ),
+        )
+
+    def credential_for(self, address: Address) -> GitCredential | None:
+        """The first credential that may be sent to ``address``."""
+        return next((credential for credential in self.credentials if credential.is_for(address)), None)
+
+
+def _credentials(git: GitSettings) -> tuple[GitCredential, ...]:
+    entries = [(entry.host, entry.user, entry.password) for entry in git.extra_credentials]
+    entries.append((git.host, git.user, git.password))
+    return tuple(
+        GitCredential.parse(host, user, password, bearer=git.use_ms_entra_token)
+        for host, user, password in entries
+        if password
+    )
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").strip().lower() in _TRUE
