@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from clearml_agent_clone.server.events.store import SINGLE_VALUE, PointRow
@@ -31,33 +32,32 @@ def highest_iteration(rows: Iterable[PointRow]) -> int | None:
 def add_to_summary(summary: Mapping[str, Mapping[str, Any]], scalars: Iterable[PointRow]) -> Summary:
     """``summary`` with the scalars of one batch taken in; the one given stays as it is."""
     changed: Summary = {metric: dict(variants) for metric, variants in summary.items()}
-    for row in sorted(scalars, key=lambda row: row.timestamp):
-        if row.value is None:
-            continue
-        variants = changed.setdefault(digest(row.metric), {})
-        place = digest(row.variant)
-        variants[place] = _with(variants.get(place), row, row.value)
+    groups: dict[tuple[str, str], list[tuple[float, int, int]]] = {}
+    for row in scalars:
+        if row.value is not None:
+            groups.setdefault((row.metric, row.variant), []).append((row.value, row.iter, row.timestamp))
+    for (metric, variant), reports in groups.items():
+        variants = changed.setdefault(digest(metric), {})
+        place = digest(variant)
+        variants[place] = {"metric": metric, "variant": variant, **_with(variants.get(place) or {}, reports)}
     return changed
 
 
-def _with(old: Mapping[str, Any] | None, row: PointRow, value: float) -> dict[str, Any]:
-    here = {"value": value, "iteration": row.iter}
-    least = greatest = first = here
-    count, mean = 1, value
-    if old is not None:
-        least, greatest, first = _kept(old, "min", value), _kept(old, "max", value), _kept(old, "first", value)
-        least = least if least["value"] <= value else here
-        greatest = greatest if greatest["value"] >= value else here
-        count = int(old.get("count") or 0) + 1
-        before = float(old.get("mean_value") or 0.0)
-        mean = before + (value - before) / count
-    result: dict[str, Any] = {"metric": row.metric, "variant": row.variant, "value": value}
-    for name, part in (("min", least), ("max", greatest), ("first", first)):
-        result[f"{name}_value"] = part["value"]
-        result[f"{name}_value_iteration"] = part["iteration"]
-    return {**result, "count": count, "mean_value": mean}
-
-
-def _kept(old: Mapping[str, Any], name: str, default: float) -> dict[str, Any]:
-    value = old.get(f"{name}_value")
-    return {"value": default if value is None else value, "iteration": old.get(f"{name}_value_iteration")}
+def _with(old: Mapping[str, Any], reports: list[tuple[float, int, int]]) -> dict[str, Any]:
+    """The entry ``old`` with reports (value, iteration, time) taken in; of equal values the earlier one stays."""
+    reports.sort(key=itemgetter(2))
+    extremes = {
+        "min": min(reports, key=itemgetter(0)),
+        "max": max(reports, key=itemgetter(0)),
+        "first": reports[0],
+    }
+    before = int(old.get("count") or 0)
+    count = before + len(reports)
+    mean = float(old.get("mean_value") or 0.0) * (before / count) + sum(value / count for value, _, _ in reports)
+    entry: dict[str, Any] = {"value": reports[-1][0]}
+    for name, (value, iteration, _) in extremes.items():
+        kept = old.get(f"{name}_value")
+        wins = kept is None or (value < kept if name == "min" else value > kept if name == "max" else False)
+        entry[f"{name}_value"] = value if wins else kept
+        entry[f"{name}_value_iteration"] = iteration if wins else old.get(f"{name}_value_iteration")
+    return {**entry, "count": count, "mean_value": mean}

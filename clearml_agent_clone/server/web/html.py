@@ -5,7 +5,7 @@ from __future__ import annotations
 import html as stdlib_html
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -35,15 +35,20 @@ def joined(parts: Iterable[Value]) -> Html:
 
 
 def link(url: str, text: Value) -> Html:
-    """A link when ``url`` is one that a browser may follow (http, https or a path of ours), else the text alone."""
+    """A link to somewhere else when ``url`` is http or https, otherwise the text alone."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return html("{text}", text=text)
-    ours = not parts.scheme and not parts.netloc and url.startswith(("/", "?", "#")) and not url.startswith("//")
-    if not ours and not (parts.scheme in ("http", "https") and parts.netloc):
+    if parts.scheme not in ("http", "https") or not parts.netloc:
         return html("{text}", text=text)
     return html('<a href="{url}" rel="noreferrer">{text}</a>', url=url, text=text)
+
+
+def own_link(text: Value, *steps: object, **query: object) -> Html:
+    """A link to the page of ours whose path has these ``steps``."""
+    path = "/" + "/".join(quote(str(step), safe="*") for step in steps)
+    return html('<a href="{url}">{text}</a>', url=path + (f"?{urlencode(query)}" if query else ""), text=text)
 
 
 def _shown(value: Value) -> str:

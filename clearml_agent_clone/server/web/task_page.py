@@ -13,7 +13,7 @@ from clearml_agent_clone.server.events.curves import curves
 from clearml_agent_clone.server.events.listing import Listed, Place, Query, page
 from clearml_agent_clone.server.events.store import LOG
 from clearml_agent_clone.server.web.charts import chart
-from clearml_agent_clone.server.web.html import Html, Value, html, joined, link
+from clearml_agent_clone.server.web.html import Html, Value, html, joined, link, own_link
 from clearml_agent_clone.server.web.layout import facts, section, table
 from clearml_agent_clone.server.web.terminal import readable
 from clearml_agent_clone.server.web.values import duration, members, moment, number, part, size, status_text
@@ -50,7 +50,7 @@ def task_page(db: sqlite3.Connection, task_id: str, older_than: str) -> TaskPage
     """
     task = TASKS.get(db, task_id)
     place = _place(older_than)
-    base = f"/projects/{task.get('project') or '*'}/tasks/{task_id}"
+    base = ("projects", task.get("project") or "*", "tasks", task_id)
     name = str(task.get("name", ""))
     body = joined(
         [
@@ -75,7 +75,7 @@ def _standing(db: sqlite3.Connection, task: dict[str, Any]) -> Html:
     return facts(
         [
             ("Status", html("{status} {why}", status=status_text(task), why=": ".join(map(str, why)))),
-            ("Project", project and link(f"/projects/{project['id']}", project.get("name"))),
+            ("Project", project and own_link(project.get("name"), "projects", project["id"])),
             ("Type", task.get("type")),
             ("Tags", ", ".join(map(str, task.get("tags") or ()))),
             ("Created", moment(task.get("created"))),
@@ -92,17 +92,19 @@ def _standing(db: sqlite3.Connection, task: dict[str, Any]) -> Html:
     )
 
 
-def _console(db: sqlite3.Connection, task_id: str, base: str, place: Place | None) -> Html:
+def _console(db: sqlite3.Connection, task_id: str, base: tuple[str, ...], place: Place | None) -> Html:
     found = page(db, Query(task_id, LOG, descending=True), _CONSOLE_EVENTS + 1, place)
     shown = _fitting(found[:_CONSOLE_EVENTS])
     links: list[Value] = []
     if len(shown) < len(found):
         at = ".".join(map(str, shown[-1].place.write()))
-        links.append(link(f"{base}/output/log?older={at}", "Older"))
+        links.append(own_link("Older", *base, "output", "log", older=at))
     if place is not None:
-        links.append(link(f"{base}/output/log", "Newest"))
-    links.append(link(f"{base}/console.txt", "All as text"))
-    text = "\n".join(readable(str(listed.event["msg"])[-_CONSOLE_CHARACTERS:]).rstrip("\n") for listed in reversed(shown))
+        links.append(own_link("Newest", *base, "output", "log"))
+    links.append(own_link("All as text", *base, "console.txt"))
+    text = "\n".join(
+        readable(str(listed.event["msg"])[-_CONSOLE_CHARACTERS:]).rstrip("\n") for listed in reversed(shown)
+    )
     lines = html("<pre>{text}</pre>", text=text) if shown else html('<p class="soft">Nothing yet.</p>')
     return section("Console", html("<p>{links}</p>", links=[html("{one} ", one=one) for one in links]), lines)
 
