@@ -72,7 +72,22 @@ def load(arguments: argparse.Namespace) -> Loaded:
     loaded = load_settings(file)
     for problem in loaded.problems:
         print(f"clearml_agent: {problem}", file=sys.stderr)
+    _apply_sections(loaded)
     return loaded
+
+
+def _apply_sections(loaded: Loaded) -> None:
+    """Do what the ``environment`` and ``files`` sections ask for, unless that is switched off."""
+    from clearml_agent_clone.config import apply_environment, apply_files  # noqa: PLC0415
+
+    agent = loaded.settings.agent
+    if agent.apply_environment:
+        names = apply_environment(loaded.environment, os.environ)
+        if names:
+            print(f"Environment variables set from configuration: {list(names)}")
+    if agent.apply_files:
+        for result in apply_files(loaded.files):
+            print(result)
 
 
 def connect(loaded: Loaded) -> Client:

@@ -44,7 +44,7 @@ class Prepared:
 
 @attrs.define
 class Preparation:
-    """Prepares one task. ``step`` is the name of what is being done, for the message when it fails."""
+    """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails."""
 
     task: Task
     job: Job
@@ -53,22 +53,22 @@ class Preparation:
     console: Console
     cancel: Cancel
     timing: Timing
-    step: str = "preparation"
+    on_step: Callable[[str], None]
 
     def run(self) -> Prepared:
         """Do all steps.
 
         Raises:
-            AgentError: a step failed; ``step`` says which.
+            AgentError: a step failed.
             Cancelled: ``cancel`` was set meanwhile.
         """
         source = self._source()
         environment = self._environment(source)
-        self.step = "start"
+        self.on_step("start")
         return Prepared(source, environment, self._launch(source, environment))
 
     def _source(self) -> SourceResult:
-        self.step = "source"
+        self.on_step("source")
         begin = time.monotonic()
         plan = source_plan(self.task, self.loaded)
         result = fetch_source(plan, self.folder.code, self.console, self.cancel)
@@ -78,7 +78,7 @@ class Preparation:
         return result
 
     def _environment(self, source: SourceResult) -> EnvironmentResult:
-        self.step = "environment"
+        self.on_step("environment")
         begin = time.monotonic()
         plan = environment_plan(self.task, self.loaded, source)
         for line in plan.describe():
@@ -103,13 +103,13 @@ class Preparation:
             inherited=os.environ,
             extra=extra,
             optimize=job.optimize,
-            python_root=source.root if agent.force_git_root_python_path else None,
+            python_root=source.root if agent.git.force_root_python_path else None,
         )
 
 
 def source_plan(task: Task, loaded: Loaded) -> SourcePlan:
     """Which code the task means; nothing is fetched."""
-    return plan_source(task.script, SourceSettings.from_settings(loaded.settings.agent, os.environ))
+    return plan_source(task.script, SourceSettings.from_settings(loaded.settings.agent.git, os.environ))
 
 
 def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) -> EnvironmentPlan:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 
 from clearml_agent_clone.api.access import ONCE, Retry
 from clearml_agent_clone.api.client import Client
-from clearml_agent_clone.api.types import Task, TaskStatus
+from clearml_agent_clone.api.types import Requirements, Task, TaskStatus
 from clearml_agent_clone.config import Loaded
-from clearml_agent_clone.environment import write_back
+from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
-from clearml_agent_clone.launch import local
+from clearml_agent_clone.launch.processes import end_all, members
 from clearml_agent_clone.logs import Redactor, Shipper, Spool
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.runner.outbox import Outbox
 from clearml_agent_clone.runner.outcome import Cause, Outcome, Verdict
 from clearml_agent_clone.runner.preparation import Preparation, Prepared
+from clearml_agent_clone.runner.stop import StopRequest, StopSignal
 from clearml_agent_clone.runner.timing import Timing
-from clearml_agent_clone.runner.watch import Ping, StopCheck, StopRequest
+from clearml_agent_clone.runner.user_code import UserCode
+from clearml_agent_clone.runner.watch import Ping, StopCheck
 from clearml_agent_clone.util.files import private_dir, write_json
 from clearml_agent_clone.util.loops import Loop, LoopThread
 
 log = logging.getLogger(__name__)
+
+_SHOWN = ("repository", "branch", "version_num", "tag", "entry_point", "working_dir")
+_START_WITHOUT_FORCE = frozenset({TaskStatus.QUEUED, TaskStatus.CREATED, TaskStatus.IN_PROGRESS})
 
 
 class Runner:
@@ -36,7 +40,7 @@ class Runner:
         folder: the run's folder with its job.
         loaded: the configuration.
         client: calls to the server.
-        echo: gets the console as it is shipped, for a run in the foreground.
+        echo: gets the console too, for a run in the foreground.
         more_loops: further duties for as long as the task runs (``execute`` reports the machine).
     """
 
@@ -54,9 +58,7 @@ class Runner:
         self._loaded = loaded
         self._client = client
         self._journal = Journal.open(folder.state_file)
-        self._cancel = threading.Event()
-        self._stop: StopRequest | None = None
-        self._wake_read, self._wake_write = os.pipe()
+        self._stop = StopSignal()
         self._spool = Spool.create(private_dir(folder.logs))
         self._shipper = Shipper(
             self._spool,
@@ -69,15 +71,15 @@ class Runner:
             echo=echo,
         )
         self._outbox = Outbox()
-        self._threads = [LoopThread(loop) for loop in (self._shipper, self._outbox, *self._watchers(), *more_loops)]
+        loops: tuple[Loop, ...] = (self._shipper, self._outbox, *self._watchers(), *more_loops)
+        self._threads = [LoopThread(loop) for loop in loops]
         self._outbox.on_new = self._threads[1].wake
+        self._step = "reading the task"
+        self._lease: Lease | None = None
 
     def request_stop(self, request: StopRequest) -> None:
         """Ask for the task's end; the first reason counts. May be called from any thread."""
-        if self._stop is None:
-            self._stop = request
-            self._cancel.set()
-            os.write(self._wake_write, b"x")
+        self._stop.set(request)
 
     def run(self) -> Outcome:
         """Run the task to its end and tell the server; returns how it ended."""
@@ -90,43 +92,43 @@ class Runner:
 
     def _watchers(self) -> list[Loop]:
         agent, tasks, task_id = self._loaded.settings.agent, self._client.tasks, self.job.task_id
-        check = StopCheck(
-            lambda: tasks.status(task_id), self.request_stop, longest_callback=agent.abort_callback_max_timeout
-        )
-        interval = agent.task_ping_interval_sec
+        longest = agent.abort_callback_max_timeout
+        check = StopCheck(lambda: tasks.status(task_id), self.request_stop, longest_callback=longest)
+        interval = agent.task_ping_interval
         return [check, Ping(lambda: tasks.ping(task_id), interval)] if interval > 0 else [check]
 
     def _run_new(self) -> Outcome:
-        timing = Timing()
-        step = "reading the task"
-        preparation = None
         try:
-            task = self._take()
-            for thread in self._threads:
-                thread.start()
-            self._introduce(task)
-            preparation = Preparation(task, self.job, self.folder, self._loaded, self._spool, self._cancel, timing)
-            prepared = preparation.run()
-            step = "start"
-            return self._run_user_code(task, prepared, timing)
+            return self._take_and_run()
         except Cancelled:
-            return self._stopped_outcome(None)
+            return self._stop.outcome(None)
         except AgentError as error:
-            outcome = Outcome.of_error(preparation.step if preparation else step, error)
+            outcome = Outcome.of_error(self._step, error)
         except OSError as error:
-            outcome = Outcome(Cause.PREPARATION, None, str(error), preparation.step if preparation else step)
+            outcome = Outcome(Cause.PREPARATION, None, str(error), self._step)
         except Exception as error:  # a bug of ours must not leave the task in progress for ever
             log.exception("internal error")
-            outcome = Outcome(
-                Cause.PREPARATION,
-                None,
-                f"internal error of the agent: {error!r}",
-                preparation.step if preparation else step,
-            )
+            outcome = Outcome(Cause.PREPARATION, None, f"internal error of the agent: {error!r}", self._step)
         if self._journal.state is State.CLAIMED:
             return Outcome(Cause.NOT_STARTED, None, outcome.detail)
         self._spool.say(f"clearml_agent: ERROR: {outcome.detail}")
         return outcome
+
+    def _take_and_run(self) -> Outcome:
+        task = self._take()
+        for thread in self._threads:
+            thread.start()
+        self._introduce(task)
+        timing = Timing()
+        preparation = Preparation(
+            task, self.job, self.folder, self._loaded, self._spool, self._stop.cancel, timing, on_step=self._on_step
+        )
+        prepared = preparation.run()
+        self._lease = prepared.environment.lease
+        return self._run_user_code(task, prepared, timing)
+
+    def _on_step(self, step: str) -> None:
+        self._step = step
 
     def _take(self) -> Task:
         """Make the task ours: read it, check that it may run, set it in progress.
@@ -138,8 +140,8 @@ class Runner:
         if task.status.value not in self.job.may_start_from:
             raise UserError(
                 f"task {task.id} is {task.status.value}, it is not run",
-                code="task-not-startable",
                 remedy="Reset or clone it to run it again",
+                code="task-not-startable",
             )
         self._journal.move(State.PREPARING)
         try:
@@ -147,7 +149,7 @@ class Runner:
                 task.id,
                 reason="worker started execution",
                 message=self._changed_by,
-                force=task.status not in {TaskStatus.QUEUED, TaskStatus.CREATED, TaskStatus.IN_PROGRESS},
+                force=task.status not in _START_WITHOUT_FORCE,
                 retry=Retry.forever(),
             )
         except Fatal as error:
@@ -158,106 +160,63 @@ class Runner:
     def _introduce(self, task: Task) -> None:
         """What may come a moment later: who runs the task, and the first lines of its console."""
         job, client = self.job, self._client
+        host = os.uname().nodename
         self._outbox.put(
             "reporting the worker",
             lambda: client.workers.report(job.worker_id, task=job.task_id, queue=job.queue_id or None),
         )
         self._outbox.put(
-            "naming the host",
-            lambda: client.tasks.set_runtime(job.task_id, {"_exec_agent_hostname": os.uname().nodename}),
+            "naming the host", lambda: client.tasks.set_runtime(job.task_id, {"_exec_agent_hostname": host})
         )
         if job.queue_id:
             self._shipper.remark("INFO", f"task {job.task_id} pulled from {job.queue_id} by worker {job.worker_id}")
-        script = task.script
         self._spool.say(f"Executing task id [{task.id}]:")
-        for name in ("repository", "branch", "version_num", "tag", "entry_point", "working_dir"):
-            self._spool.say(f"{name} = {getattr(script, name)}")
+        for name in _SHOWN:
+            self._spool.say(f"{name} = {getattr(task.script, name)}")
 
     def _write_back(self, task: Task, prepared: Prepared) -> None:
-        client, source = self._client, prepared.source
-        requirements = write_back(task.script.requirements, prepared.environment.installed)
-        if requirements:
-            self._outbox.put(
-                "writing installed packages back", lambda: client.tasks.set_requirements(task.id, requirements)
-            )
-        if source.commit and not task.script.version_num:
-            self._outbox.put(
-                "writing the commit back", lambda: client.tasks.edit(task.id, script={"version_num": source.commit})
-            )
+        tasks, commit = self._client.tasks, prepared.source.commit
+        packages = write_back(task.script.requirements, prepared.environment.installed)
+        if packages:
+            requirements = Requirements.from_wire(packages)
+            self._outbox.put("writing installed packages back", lambda: tasks.set_requirements(task.id, requirements))
+        if commit and not task.script.version_num:
+            self._outbox.put("writing the commit back", lambda: tasks.edit(task.id, script={"version_num": commit}))
 
     def _run_user_code(self, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
         write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
         self._write_back(task, prepared)
-        job, say = self.job, self._spool.say
-        say("Environment setup completed successfully")
-        say("Starting Task Execution:")
-        say(f"Running task id [{task.id}]:")
-        say(prepared.launch.describe(task.script.working_dir))
-        if self._cancel.is_set():
+        if self._stop.cancel.is_set():
             raise Cancelled
+        job, say = self.job, self._spool.say
         self._journal.move(State.RUNNING)
         timing.total = time.time() - job.claimed_at
         if job.queued_at is not None and job.queued_at <= job.claimed_at:
             timing.queued = job.claimed_at - job.queued_at
+        say("Environment setup completed successfully")
+        say("Starting Task Execution:")
+        say(f"Running task id [{task.id}]:")
+        say(prepared.launch.describe(task.script.working_dir))
         say(timing.line())
-        running = local.start(prepared.launch, self._spool.fd)
-        self.folder.claim_for("user", running.child.pid)
-        code = running.wait(wake=self._wake_read)
-        if code is None:
-            return self._end_user_code(running)
-        left = running.sweep()
-        if left:
-            log.warning("processes %s would not end", left)
-        return Outcome(Cause.EXIT, code)
-
-    def _end_user_code(self, running: local.Running) -> Outcome:
-        request = self._stop
-        assert request is not None, "the wait ends early only for a stop"
-        if request.announced:
-            self._shipper.remark("ERROR", request.announced)
-        if request.callback_seconds:
-            self._await_callback(running, request.callback_seconds)
-        left = running.stop(self._loaded.settings.agent.abort_grace_sec)
-        if left:
-            self._spool.say(f"clearml_agent: WARNING: processes {left} did not end even when killed")
-        return self._stopped_outcome(running.child.poll())
-
-    def _await_callback(self, running: local.Running, seconds: float) -> None:
-        """Let the abort callback that the task registered finish before anything is signalled."""
-        say = self._spool.say
-        say(f"### Task abort callback timeout set, waiting for max {seconds:.0f} sec ###")
-        begin = time.monotonic()
-        while (elapsed := time.monotonic() - begin) < seconds:
-            if running.wait(1.0) is not None:
-                break
-            try:
-                seen = self._client.tasks.status(self.job.task_id)
-            except AgentError as error:
-                log.warning("abort callback: %s", error)
-                continue
-            if seen is None or seen.runtime.get("_abort_callback_completed"):
-                break
-        else:
-            say(f"### Task abort callback timed out [timeout: {seconds:.0f}, elapsed: {elapsed:.0f}] ###")
-            return
-        say(f"### Task abort callback completed in {time.monotonic() - begin:.1f} seconds ###")
-
-    def _stopped_outcome(self, code: int | None) -> Outcome:
-        request = self._stop or StopRequest(Cause.SHUTDOWN)
-        return Outcome(request.cause, code, request.detail)
+        user_code = UserCode(
+            prepared.launch,
+            self._spool,
+            self._stop,
+            self._loaded.settings.agent.abort_grace_sec,
+            look=lambda: self._client.tasks.status(task.id),
+            announce=lambda text: self._shipper.remark("ERROR", text),
+            started=lambda pid: self.folder.claim_for("user", pid),
+        )
+        return user_code.run()
 
     def _recover(self, found: State) -> Outcome:
         """Bring a run to its end whose runner died: nothing is run again, nothing is left running."""
         known = Outcome.from_record(self._journal.facts.get("outcome"))
         if known is not None:
             return known
-        from clearml_agent_clone.launch.processes import end_all, members  # noqa: PLC0415 - the unlucky path
-
         user = self.folder.process("user")
-        end_all(
-            lambda: members(self.job.run_id, user.pid if user and user.alive else None),
-            self._loaded.settings.agent.abort_grace_sec,
-        )
+        session = user.pid if user is not None and user.alive else None
+        end_all(lambda: members(self.job.run_id, session), self._loaded.settings.agent.abort_grace_sec)
         return Outcome(Cause.RUNNER_LOST, None, f"the agent's runner died while the task was {found.value}")
 
     def _finish(self, outcome: Outcome) -> None:
@@ -269,19 +228,21 @@ class Runner:
         ending = outcome.ending
         if ending.console:
             self._outbox.drain()
-            delivery = self._shipper.finish(("ERROR" if ending.verdict is Verdict.FAILED else "INFO"), ending.console)
-            if delivery.undelivered_bytes:
+            self._shipper.remark("ERROR" if ending.verdict is Verdict.FAILED else "INFO", ending.console)
+        if outcome.cause is not Cause.NOT_STARTED:
+            delivery = self._shipper.finish()
+            if not delivery.complete:
                 log.warning("%d bytes of console were not delivered: %s", delivery.undelivered_bytes, delivery.errors)
         self._report(outcome)
         self._journal.move(State.DONE)
+        if self._lease is not None:
+            self._lease.release()
+        self._spool.close()
 
     def _report(self, outcome: Outcome) -> None:
         ending, tasks = outcome.ending, self._client.tasks
-        call = {
-            Verdict.COMPLETED: tasks.completed,
-            Verdict.FAILED: tasks.failed,
-            Verdict.STOPPED: tasks.stopped,
-        }.get(ending.verdict)
+        calls = {Verdict.COMPLETED: tasks.completed, Verdict.FAILED: tasks.failed, Verdict.STOPPED: tasks.stopped}
+        call = calls.get(ending.verdict)
         if call is None:
             return
         try:

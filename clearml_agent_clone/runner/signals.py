@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from clearml_agent_clone.runner.outcome import Cause
 from clearml_agent_clone.runner.runner import Runner
-from clearml_agent_clone.runner.watch import StopRequest
+from clearml_agent_clone.runner.stop import StopRequest
 
 
 @contextlib.contextmanager

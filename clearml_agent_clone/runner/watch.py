@@ -10,6 +10,7 @@ import attrs
 
 from clearml_agent_clone.api.types import TaskStatus
 from clearml_agent_clone.runner.outcome import Cause
+from clearml_agent_clone.runner.stop import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -26,20 +27,6 @@ class SeenTask(Protocol):
     def status_message(self) -> str: ...
     @property
     def runtime(self) -> Mapping[str, Any]: ...
-
-
-@attrs.frozen
-class StopRequest:
-    """Somebody wants the task ended.
-
-    ``callback_seconds`` is how long the task's own abort callback may take before anything is signalled, 0 without
-    one. ``announced`` is the line for the console.
-    """
-
-    cause: Cause
-    detail: str = ""
-    announced: str = ""
-    callback_seconds: float = 0.0
 
 
 _OUTSIDE = {

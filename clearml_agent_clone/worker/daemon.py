@@ -20,11 +20,13 @@ from clearml_agent_clone.launch.gpus import GpuChoice
 from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
+from clearml_agent_clone.runner.journal import State
+from clearml_agent_clone.runner.outcome import Outcome
 from clearml_agent_clone.util.files import read_json
 from clearml_agent_clone.util.loops import LoopThread
 from clearml_agent_clone.worker.claims import ClaimRecord, Claims, unix_time
 from clearml_agent_clone.worker.registry import Registration
-from clearml_agent_clone.worker.runners import Runners, sweep_leftovers
+from clearml_agent_clone.worker.runners import ActiveRun, Runners, sweep_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Daemon:
         self._client = client
         self._registration = registration
         self._stopping: StopMode | None = None
+        self._restarted: set[str] = set()
         self._runs = settings.state_dir / "runs"
         self._runners = Runners(self._runs, self._changed, keep=options.keep_runs)
         queue_ids = [queue.id for queue in options.queues]
@@ -111,7 +114,8 @@ class Daemon:
             for thread in self._threads:
                 thread.start()
             while self._stopping is None or self._runners.active:
-                self._runners.reap(None)
+                for run in self._runners.reap(None):
+                    self._settle(run)
                 if self._stopping is not None:
                     self._stop_claiming()
                 if self._stopping is StopMode.STOP:
@@ -146,6 +150,26 @@ class Daemon:
         log.info("task %s taken from queue %s", entry.task, entry.queue)
         self._runners.start(job)
 
+    def _settle(self, run: ActiveRun) -> None:
+        """Close the account of a runner that ended. One that died gets a successor, and that one none."""
+        job, journal = run.job, run.journal
+        if journal.state is State.DONE:
+            log.info("task %s: %s", job.task_id, _summary(journal.facts.get("outcome")))
+            self._runners.discard(run)
+        elif job.run_id not in self._restarted:
+            log.error("the runner of task %s died (%s); starting another to end the task", job.task_id, run.last_words)
+            self._restarted.add(job.run_id)
+            self._runners.restart(run)
+        else:
+            reason = f"runner lost: {run.last_words or 'it died without a word'}"
+            log.error("task %s: %s", job.task_id, reason)
+            try:
+                self._client.tasks.failed(job.task_id, reason=reason, force=True)
+            except AgentError as error:
+                log.error("task %s could not be set failed: %s", job.task_id, error)  # noqa: TRY400 - it says all
+            else:
+                self._runners.discard(run)
+
     def _doing(self) -> Doing:
         active = self._runners.active
         if self._options.services or not active:
@@ -171,13 +195,16 @@ class Daemon:
             del number, frame
             self.request_stop(StopMode.STOP)
 
-        handlers = {signal.SIGTERM: on_term, signal.SIGINT: on_interrupt, signal.SIGHUP: signal.SIG_IGN}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        # SIGHUP: the terminal may close; a daemon outlives it
+        before = [
+            (number, signal.signal(number, handler))
+            for number, handler in ((signal.SIGTERM, on_term), (signal.SIGINT, on_interrupt), (signal.SIGHUP, _ignore))
+        ]
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, old in before:
+                signal.signal(number, old)
 
     def _asked_mode(self) -> StopMode:
         """SIGTERM alone drains and the second one stops; ``--stop`` writes down what it wants before its signal."""
@@ -196,3 +223,15 @@ class Daemon:
             log.warning("unregister: %s", error)
         log.info("Leaving process id %d", os.getpid())
         self._registration.release()
+
+
+def _ignore(number: int, frame: object) -> None:
+    del number, frame
+
+
+def _summary(record: object) -> str:
+    outcome = Outcome.from_record(record)
+    if outcome is None:
+        return "ended"
+    code = "" if outcome.exit_code is None else f", exit code {outcome.exit_code}"
+    return f"{outcome.cause.value}{code}{', ' + outcome.detail if outcome.detail else ''}"

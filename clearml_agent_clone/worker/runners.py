@@ -33,6 +33,20 @@ class ActiveRun:
     process: ProcessId
     child: subprocess.Popen[bytes] | None = attrs.field(default=None, eq=False)
 
+    @property
+    def journal(self) -> Journal:
+        """How far the run has come."""
+        return Journal.open(self.folder.state_file)
+
+    @property
+    def last_words(self) -> str:
+        """The last line of the runner's own log."""
+        try:
+            lines = (self.folder.path / "runner.log").read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
 
 class Runners:
     """Keeps count of the runners; the slots that they take are those of the daemon.
@@ -122,6 +136,14 @@ class Runners:
             self._remove(run)
         return ended
 
+    def restart(self, run: ActiveRun) -> None:
+        """Start a new runner on the folder of one that died; it brings the run to its end."""
+        self._spawn(run.job, run.folder)
+
+    def discard(self, run: ActiveRun) -> None:
+        """Delete a run's folder in the background: a big checkout takes its time."""
+        self._discard(run.folder)
+
     def _spawn(self, job: Job, folder: RunFolder) -> ActiveRun:
         with (folder.path / "runner.log").open("ab") as output:
             child = subprocess.Popen(
@@ -147,17 +169,9 @@ class Runners:
             run.child.wait()
         with self._lock:
             self._active.pop(run.job.run_id, None)
-        journal = Journal.open(run.folder.state_file)
-        facts = journal.facts.get("outcome") or {}
-        if journal.state is State.DONE:
-            log.info("task %s: %s", run.job.task_id, _summary(facts))
-            self._discard(run.folder)
-        else:
-            log.error("the runner of task %s died while the task was %s", run.job.task_id, journal.state.value)
         self._on_change()
 
     def _discard(self, folder: RunFolder) -> None:
-        """Delete a finished run's folder in the background: a big checkout takes its time."""
         if not self._keep:
             doomed = folder.path.with_name(f".gone-{folder.path.name}-{time.monotonic_ns()}")
             folder.path.rename(doomed)
@@ -168,12 +182,3 @@ def sweep_leftovers(runs: Path) -> None:
     """Delete what a daemon that was killed while deleting has left."""
     for doomed in runs.glob(".gone-*"):
         shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _summary(outcome: dict[str, object]) -> str:
-    words = [str(outcome.get("cause", "ended"))]
-    if outcome.get("exit_code") is not None:
-        words.append(f"exit code {outcome['exit_code']}")
-    if outcome.get("detail"):
-        words.append(str(outcome["detail"]))
-    return ", ".join(words)

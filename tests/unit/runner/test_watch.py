@@ -7,7 +7,8 @@ import pytest
 
 from clearml_agent_clone.api.types import TaskStatus
 from clearml_agent_clone.runner.outcome import Cause
-from clearml_agent_clone.runner.watch import StopCheck, StopRequest, callback_seconds, judge
+from clearml_agent_clone.runner.stop import StopRequest
+from clearml_agent_clone.runner.watch import StopCheck, callback_seconds, judge
 
 
 @attrs.frozen

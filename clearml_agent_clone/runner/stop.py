@@ -1,0 +1,57 @@
+"""A request to end a task, and the one place where the first of several is kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import attrs
+
+from clearml_agent_clone.runner.outcome import Cause, Outcome
+
+
+@attrs.frozen
+class StopRequest:
+    """Somebody wants the task ended.
+
+    ``callback_seconds`` is how long the task's own abort callback may take before anything is signalled, 0 without
+    one. ``announced`` is the line for the console.
+    """
+
+    cause: Cause
+    detail: str = ""
+    announced: str = ""
+    callback_seconds: float = 0.0
+
+
+class StopSignal:
+    """Keeps the first request, gives up what is being prepared, wakes who waits for the user's process."""
+
+    def __init__(self) -> None:
+        self.cancel = threading.Event()
+        self.wake, self._write = os.pipe()
+        self._lock = threading.Lock()
+        self._request: StopRequest | None = None
+
+    def set(self, request: StopRequest) -> None:
+        """Ask for the end; only the first request counts. May be called from any thread."""
+        with self._lock:
+            if self._request is None:
+                self._request = request
+                self.cancel.set()
+                os.write(self._write, b"x")
+
+    @property
+    def request(self) -> StopRequest | None:
+        """The request that counts."""
+        return self._request
+
+    def outcome(self, exit_code: int | None) -> Outcome:
+        """The end of a run that was stopped."""
+        request = self._request or StopRequest(Cause.SHUTDOWN)
+        return Outcome(request.cause, exit_code, request.detail)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        os.close(self.wake)
+        os.close(self._write)
