@@ -14,13 +14,14 @@ _URL_KEYS = ("agent.package_manager.extra_index_url", "agent.extra_docker_argume
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
-    """Every key in use with its value, defaults included, as it would stand in a JSON file."""
-    return {
-        row.path: plain(value)
-        for part in (settings.api, settings.agent)
-        for row, value in typed_items(part)
-        if not row.unused
-    }
+    """Every key in use with its value, defaults included, as it would stand in a JSON file; not those that are unset."""
+    values: dict[str, Any] = {}
+    for part in (settings.api, settings.agent):
+        for row, value in typed_items(part):
+            shown = plain(value)
+            if not row.unused and (row.default is not None or shown not in (None, "", [], {})):
+                values[row.path] = shown
+    return values
 
 
 def sdk_tree(settings: Settings, values: Tree) -> Tree:

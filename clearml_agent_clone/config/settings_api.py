@@ -56,7 +56,7 @@ class ApiSettings:
     auth_token: str = key(
         "api.auth_token",
         TEXT,
-        "",
+        None,
         "Bearer token to use in place of a key pair; usually set as CLEARML_AUTH_TOKEN",
         secret=True,
         own=True,

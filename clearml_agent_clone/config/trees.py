@@ -57,12 +57,12 @@ class Layer:
 
 
 def merge(base: Tree, over: Mapping[str, Any]) -> Tree:
-    """``over`` laid on ``base``: objects are merged, everything else is replaced. Neither is changed."""
+    """``over`` laid on ``base``: objects are merged, everything else is replaced. Neither is changed, nor shares objects with the result."""
     merged = dict(base)
     for name, value in over.items():
-        below = merged.get(name)
-        if isinstance(value, Mapping) and isinstance(below, dict):
-            merged[name] = merge(below, value)
+        if isinstance(value, Mapping):
+            below = merged.get(name)
+            merged[name] = merge(below if isinstance(below, dict) else {}, value)
         else:
             merged[name] = value
     return merged
