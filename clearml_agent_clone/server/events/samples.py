@@ -48,7 +48,7 @@ def delete_for_task(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return _delete(call, fields.required(body, "task"), fields.flag(body, "allow_locked"), models=False)
 
 
-@endpoint("events.delete_for_model", since="2.22", writes=True)
+@endpoint("events.delete_for_model", writes=True)
 def delete_for_model(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return _delete(call, fields.required(body, "model"), fields.flag(body, "allow_locked"), models=True)
 
@@ -70,7 +70,7 @@ def debug_images(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return _by_iteration(call, body, IMAGE)
 
 
-@endpoint("events.plots", since="2.20")
+@endpoint("events.plots")
 def plots(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return _by_iteration(call, body, PLOT)
 
