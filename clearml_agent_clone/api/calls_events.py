@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from clearml_agent_clone.api.access import Retry
+from clearml_agent_clone.api.access import ONCE, Retry
 from clearml_agent_clone.api.session import Session
-from clearml_agent_clone.api.types import Added
 
 LONGEST_MESSAGE = 64 * 1024
 """Characters of one log event's message, as today's agent cuts them."""
@@ -45,21 +45,18 @@ class Events:
         self,
         lines: Sequence[bytes],
         *,
-        retry: Retry | None = None,
+        retry: Retry = ONCE,
         acknowledged: Callable[[int], None] | None = None,
-    ) -> Added:
-        """Send prepared events, in order; see ``Session.send_lines``.
+    ) -> dict[str, Any]:
+        """Send prepared events, in order, and return the answer: ``added``, ``errors``, ``errors_info``.
 
-        A lost answer is made up for by sending again, so that a line may arrive twice but none is lost.
+        Bad events do not fail the good ones; they are only counted. See ``Session.send_lines`` for the arguments and
+        for what may be repeated after an error.
 
         Raises:
             InvalidRequest: not one was taken (``Subcode.NO_EVENT_ADDED``: the task is gone or published).
         """
-        if not lines:
-            return Added()
-        return Added.from_wire(
-            self._session.send_lines("events.add_batch", lines, retry=retry, acknowledged=acknowledged)
-        )
+        return self._session.send_lines("events.add_batch", lines, retry=retry, acknowledged=acknowledged)
 
     def add_log(
         self,
@@ -70,8 +67,9 @@ class Events:
         level: str = "INFO",
         timestamp_ms: int | None = None,
         retry: Retry | None = None,
-    ) -> Added:
+    ) -> None:
         """Add ``message`` to a task's console, in as many events as its length makes necessary."""
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         parts = [message[begin : begin + LONGEST_MESSAGE] for begin in range(0, len(message), LONGEST_MESSAGE)]
-        return self.send([log_line(task, worker, part, level=level, timestamp_ms=stamp) for part in parts], retry=retry)
+        lines = [log_line(task, worker, part, level=level, timestamp_ms=stamp) for part in parts]
+        self.send(lines, retry=retry or self._session.access.retry)

@@ -18,7 +18,7 @@ from clearml_agent_clone.api.lines import add_up, pieces
 from clearml_agent_clone.api.login import Login
 from clearml_agent_clone.api.patience import Patience
 from clearml_agent_clone.api.token import ServerInfo, Token
-from clearml_agent_clone.api.transport import Request, Transport
+from clearml_agent_clone.api.transport import Request, Reuse, Transport
 
 __all__ = ["LEVEL", "ONCE", "Retry", "ServerAccess", "ServerInfo", "Session", "Timeout"]
 
@@ -139,7 +139,7 @@ class Session:
         manner = _Manner(
             timeout=timeout or self._timeout_for(data),
             version=version,
-            fresh=endpoint in _ADDING and not repeats,
+            reuse=Reuse.NO if endpoint in _ADDING and not repeats else Reuse.YES,
             stop=self._watched_stop() if interruptible else None,
         )
         return self._patience.persist(
@@ -167,17 +167,18 @@ class Session:
             The answers together: numbers are added up, those in ``errors_info`` too.
 
         Raises:
-            As ``call`` does.
+            As ``call`` does. A request that the server may have taken is never repeated here, because lines have no
+            identity and would be there twice: the error's ``may_have_acted`` leaves it to the caller.
         """
         total: dict[str, Any] = {}
         for piece in pieces(lines, self.access.max_request_size):
             data = b"\n".join(piece)
-            manner = _Manner(timeout=self._timeout_for(data), content_type="application/json-lines")
+            manner = _Manner(self._timeout_for(data), "application/json-lines", reuse=Reuse.REPORT)
 
             def attempt(data: bytes = data, manner: _Manner = manner) -> dict[str, Any]:
                 return self._send(endpoint, data, manner)
 
-            add_up(total, self._patience.persist(attempt, retry or self.access.retry, repeats=True))
+            add_up(total, self._patience.persist(attempt, retry or self.access.retry, repeats=False))
             if acknowledged is not None:
                 acknowledged(len(piece))
         return total
@@ -212,7 +213,7 @@ class Session:
     def _send_as(self, token: Token, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
         headers = {**self._headers, "Content-Type": manner.content_type, "Authorization": f"Bearer {token.text}"}
         request = Request(_path(endpoint, manner.version, token.server), headers, data, manner.timeout)
-        return read_answer(self._transport.send(request, fresh=manner.fresh, stop=manner.stop), endpoint, self.access)
+        return read_answer(self._transport.send(request, reuse=manner.reuse, stop=manner.stop), endpoint, self.access)
 
     def _timeout_for(self, data: bytes) -> Timeout:
         timeout = self.access.timeout
@@ -239,7 +240,7 @@ class _Manner:
     timeout: Timeout
     content_type: str = "application/json"
     version: str | None = None
-    fresh: bool = False
+    reuse: Reuse = Reuse.YES
     stop: threading.Event | None = None
 
 

@@ -98,7 +98,10 @@ def _lifetime(claims: Mapping[str, Any], now: float) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
 
 
 def _claims(token: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ waiting call stays within reach, so that the call can be given up.
 from __future__ import annotations
 
 import contextlib
+import enum
 import http.client
 import os
 import socket
@@ -57,6 +58,18 @@ class Answer:
     body: bytes
 
 
+class Reuse(enum.Enum):
+    """Whether a request may go over a kept connection.
+
+    The server may close an idle one in the very moment of sending; whether it has seen the request then, nobody knows,
+    though it hardly ever has.
+    """
+
+    YES = "and if it was closed, the request is sent again at once"
+    REPORT = "and if it was closed, the caller is told"
+    NO = "no: it gets one of its own, so that it cannot happen"
+
+
 class _Exchange:
     """One request on its way: what the connection tells and what may be done to it from another thread."""
 
@@ -64,6 +77,7 @@ class _Exchange:
         self.sent = False
         self.reused = False
         self.answering = False
+        self.doubtful = False
         self.abandoned = False
         self._sock: socket.socket | None = None
         self._lock = threading.Lock()
@@ -155,13 +169,12 @@ class Transport:
         self._pool: HTTPConnectionPool | None = None
         self._waiting: set[_Exchange] = set()
 
-    def send(self, request: Request, *, fresh: bool = False, stop: threading.Event | None = None) -> Answer:
+    def send(self, request: Request, *, reuse: Reuse = Reuse.YES, stop: threading.Event | None = None) -> Answer:
         """Send one request and read the whole answer.
 
         Args:
             request: what to send.
-            fresh: over a connection of its own, for a request that must not be sent twice: a kept one may have been
-                closed by the server in the very moment of sending.
+            reuse: what to do about kept connections.
             stop: given for a request that ``interrupt`` may give up; when it is set, the request is not even sent.
 
         Raises:
@@ -174,11 +187,15 @@ class Transport:
             if stop is not None and stop.is_set():  # asked after being announced, so that no interruption is missed
                 raise Cancelled
             try:
-                return self._over_own(exchange, request) if fresh else self._over_kept(exchange, request)
+                if reuse is Reuse.NO:
+                    return self._over_own(exchange, request)
+                return self._over_kept(exchange, request, _STALE_POOLS if reuse is Reuse.YES else 0)
             except (HTTPError, OSError, http.client.HTTPException) as error:
                 if exchange.abandoned:
                     raise Cancelled from None
-                raise explain(error, self._access, request.timeout, sent=exchange.sent, proxy=self._proxy) from error
+                failure = explain(error, self._access, request.timeout, sent=exchange.sent, proxy=self._proxy)
+                failure.may_have_acted |= exchange.doubtful
+                raise failure from error
 
     def interrupt(self) -> None:
         """Give up every interruptible request that is on its way."""
@@ -194,18 +211,19 @@ class Transport:
         if pool is not None:
             pool.close()
 
-    def _over_kept(self, exchange: _Exchange, request: Request) -> Answer:
-        for _ in range(_STALE_POOLS):
+    def _over_kept(self, exchange: _Exchange, request: Request, resend: int) -> Answer:
+        for again in range(resend + 1):
             pool = self._kept_pool()
             exchange.sent = exchange.reused = False
             try:
                 return self._exchange(pool, exchange, request)
             except (ProtocolError, ClosedPoolError) as error:
-                if exchange.abandoned or not _is_stale(error, exchange):
+                if exchange.abandoned or again == resend or not _is_stale(error, exchange):
                     raise
                 # The server closed a connection that had been idle. It closes all of them alike: start anew, at once.
+                exchange.doubtful |= exchange.sent
                 self._drop(pool)
-        return self._over_own(exchange, request)
+        raise AssertionError("the last round returns or raises")
 
     def _over_own(self, exchange: _Exchange, request: Request) -> Answer:
         with contextlib.closing(self._open()) as pool:

@@ -233,26 +233,6 @@ class Worker:
         )
 
 
-@attrs.frozen
-class Added:
-    """What became of a batch of events: how many were taken, how many not, and why not (message → how often)."""
-
-    added: int = 0
-    errors: int = 0
-    reasons: Mapping[str, int] = attrs.Factory(dict)
-
-    @classmethod
-    def from_wire(cls, data: Mapping[str, Any]) -> Added:
-        reasons = data.get("errors_info")
-        return cls(
-            added=_count(data.get("added")),
-            errors=_count(data.get("errors")),
-            reasons={text(reason): _count(times) for reason, times in reasons.items()}
-            if isinstance(reasons, Mapping)
-            else {},
-        )
-
-
 def text(value: object) -> str:
     """``value`` if it is text, a number as text, else nothing."""
     if isinstance(value, str):
@@ -271,10 +251,6 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _lines(value: object) -> str | None:
