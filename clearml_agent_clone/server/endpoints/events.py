@@ -1,5 +1,5 @@
 """events.*: lives in a package of its own; this module is where its endpoints join the others."""
 
-from clearml_agent_clone.server.events import console, report, samples, scalars
+from clearml_agent_clone.server.events import console, known_metrics, report, samples, scalars
 
-__all__ = ["console", "report", "samples", "scalars"]
+__all__ = ["console", "known_metrics", "report", "samples", "scalars"]

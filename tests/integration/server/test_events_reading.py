@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clearml_agent_clone.server.documents import TASKS
+from clearml_agent_clone.server.documents import PROJECTS, TASKS
 
 Report = Callable[..., str]
 SINGLE = -(2**31)
@@ -19,10 +19,10 @@ SINGLE = -(2**31)
 def report(shared_server: Any) -> Report:
     """Makes a task, reports the events for it, returns its id."""
 
-    def reported(*events: dict[str, Any], name: str = "a task") -> str:
+    def reported(*events: dict[str, Any], name: str = "a task", project: str = "") -> str:
         task = uuid.uuid4().hex
         with shared_server.state.db.write() as db:
-            TASKS.insert(db, {"id": task, "name": name, "status": "in_progress"})
+            TASKS.insert(db, {"id": task, "name": name, "status": "in_progress", "project": project})
         lines = "\n".join(json.dumps({"task": task, **event}) for event in events)
         url, headers = f"{shared_server.api_url}/events.add_batch", {"Content-Type": "application/json-lines"}
         answer = shared_server.http.post(url, data=lines, headers=headers)
@@ -319,3 +319,26 @@ def test_old_debug_images(shared_server: Any, report: Report) -> None:
     task = report(*(sample("training_debug_image", "m", "v", number) for number in range(3)))
     reply = shared_server.call("v2.5/events.debug_images", task=task)
     assert (reply["task"], [image["url"] for image in reply["images"]]) == (task, ["http://f/2"])
+
+
+def test_metrics_of_a_project(shared_server: Any, report: Report) -> None:
+    outer, inner, near = (uuid.uuid4().hex for _ in range(3))
+    with shared_server.state.db.write() as db:
+        for key, name in ((outer, "met%ric"), (inner, "met%ric/inner"), (near, "met%rics")):
+            PROJECTS.insert(db, {"id": key, "name": name})
+    one = report(scalar("loss", "train", 0, 1), scalar("acc", "a.b", 0, 1), project=outer)
+    report(scalar("loss", "train", 0, 1), scalar("inner", "x", 0, 1), project=inner)
+    report(scalar("near", "x", 0, 1), project=near)
+
+    def known(**body: Any) -> list[tuple[str, str]]:
+        found = shared_server.call("projects.get_unique_metric_variants", **body)["metrics"]
+        return [(entry["metric"], entry["variant"]) for entry in found]
+
+    assert known(project=outer) == [("acc", "a.b"), ("inner", "x"), ("loss", "train")]
+    assert known(project=outer, include_subprojects=False) == [("acc", "a.b"), ("loss", "train")]
+    assert known(ids=[one]) == [("acc", "a.b"), ("loss", "train")]
+    assert ("near", "x") in known()
+    assert known(model_metrics=True, project=outer) == []
+    (first, *_) = shared_server.call("projects.get_unique_metric_variants", ids=[one])["metrics"]
+    assert first["metric_hash"] == "1673448ee7064c989d02579c534f6b66"
+    assert shared_server.failure("projects.get_unique_metric_variants", project="f" * 32) == (400, 401)
