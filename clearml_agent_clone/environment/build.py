@@ -17,7 +17,7 @@ from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRe
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.store import FOLDER, Lease, Meta, Store
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.util.files import slug
+from clearml_agent_clone.util.files import private_dir, slug
 from clearml_agent_clone.util.process import Cancel, Console
 
 
@@ -93,8 +93,8 @@ def _ready(lease: Lease, *, reused: bool) -> EnvironmentResult:
 
 
 def _with_python(plan: EnvironmentPlan, console: Console, cancel: Cancel | None) -> EnvironmentPlan:
-    from clearml_agent_clone.environment.engines.uv import install_python  # noqa: PLC0415 - only builds need it
     from clearml_agent_clone.environment.interpreter import find_python  # noqa: PLC0415 - only builds need it
+    from clearml_agent_clone.environment.uv_tools import install_python  # noqa: PLC0415 - only builds need it
 
     install_python(plan.install_python, plan.settings, console, cancel)
     found = find_python(plan.install_python, plan.settings)
@@ -115,13 +115,12 @@ def _maker(
         from clearml_agent_clone.environment.install import make_environment  # noqa: PLC0415 - not needed on a hit
 
         assert plan.interpreter is not None  # _build saw to it
-        scratch = env.parent / "scratch"  # on the disk of the environment, so that files can be linked
-        scratch.mkdir(mode=0o700)
+        scratch = private_dir(env.parent / "scratch")  # on the disk of the environment, so that files can be linked
         engine = make_environment(Work(plan, plan.interpreter, env, scratch, console, cancel, seconds))
         shutil.rmtree(scratch, ignore_errors=True)
         with _timed(seconds, "list"):
             installed = _installed(
-                plan, plan.interpreter, [str(site) for site in env.glob("lib*/python*/site-packages")]
+                plan, plan.interpreter, [str(site) for site in env.glob("lib/python*/site-packages")]
             )
         return Meta(key=key, installed=installed, engine=engine, python=str(plan.interpreter.path))
 
@@ -157,7 +156,7 @@ def _install_into(
 
 def _store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
     def poisoned(env: Path, names: list[str]) -> None:
-        from clearml_agent_clone.environment.engines.uv import forget  # noqa: PLC0415 - rare
+        from clearml_agent_clone.environment.uv_tools import forget  # noqa: PLC0415 - rare
 
         forget(env, names, settings)
 

@@ -7,6 +7,7 @@ the last user of the environment is gone. Bytecode is left out: every run may ad
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -22,8 +23,7 @@ def take_snapshot(environment: Path) -> Snapshot:
     pending = [str(environment)]
     start = len(str(environment)) + 1
     while pending:
-        folder = pending.pop()
-        with os.scandir(folder) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:  # what a task left running
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name != "__pycache__":

@@ -6,7 +6,7 @@ pip reads all of this by itself. uv does not, and users rely on it, so it is rea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -56,10 +56,11 @@ def from_pip(environ: Mapping[str, str]) -> tuple[Indexes, list[str]]:
     return indexes, sorted(set(told.values()))
 
 
-def with_options(base: Indexes, extra: Iterable[str], options: Iterable[Line]) -> Options:
+def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line]) -> Options:
     """``base``, then the agent's ``extra`` indexes first, then what requirement files say, as pip treats them.
 
-    ``--index-url`` in a file replaces all indexes named before it, the other options add to them.
+    ``--index-url`` in a file replaces all indexes named before it, but those of the agent's configuration; the other
+    options add to them.
     """
     indexes = attrs.evolve(base, extra=(*extra, *base.extra))
     flags: list[str] = []
@@ -67,7 +68,7 @@ def with_options(base: Indexes, extra: Iterable[str], options: Iterable[Line]) -
     for line in options:
         name, value = line.option, line.value
         if name == "--index-url":
-            indexes = attrs.evolve(indexes, main=value, extra=())
+            indexes = attrs.evolve(indexes, main=value, extra=tuple(extra))
         elif name == "--extra-index-url":
             indexes = attrs.evolve(indexes, extra=(*indexes.extra, value))
         elif name == "--find-links":

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from clearml_agent_clone.environment.engines import Engine, EngineUnavailable, Work
 from clearml_agent_clone.environment.engines.pip import PipEngine
-from clearml_agent_clone.environment.engines.uv import UvEngine, find_uv
+from clearml_agent_clone.environment.engines.uv import UvEngine
+from clearml_agent_clone.environment.uv_tools import find_uv
 from clearml_agent_clone.errors import UserError
 
 

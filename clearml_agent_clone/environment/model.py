@@ -131,6 +131,7 @@ class EnvironmentPlan:
         key: name of the environment in the store; None when it is not to be kept or not known yet.
         notes: what was changed or left out, and why; one line each.
         named: normal names of the packages that the requirements name.
+        pins: those of ``lines`` that ask for one exact version.
         root: the checkout, where relative paths lead.
     """
 
@@ -149,6 +150,7 @@ class EnvironmentPlan:
     key: str | None = None
     notes: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
     root: Path | None = None
     task_id: str = ""
 

@@ -89,6 +89,7 @@ def _packages(source: Source, request: EnvironmentRequest, settings: Environment
         indexes=indexes,
         notes=(*source.listing.notes, *notes, *more, *options.notes),
         named=tuple(sorted({requirement.name for requirement in requirements if requirement.name})),
+        pins=tuple(requirement.text for requirement in requirements if requirement.pin),
         root=request.repository_root,
         task_id=request.task_id,
     )

@@ -133,7 +133,7 @@ class Store:
             console.say("Waiting for another task that is building the same environment")
             mutex.wait(alone=True, cancel=cancel)
         try:
-            there = self.lease(key, console)
+            there = self.lease(key, console) if self.keep else None
             if there is not None:
                 return there, False
             self.sweep()
@@ -185,10 +185,14 @@ class Store:
                     lock.write(_state(clean=True))
         for trash in self.root.glob("trash.*"):
             shutil.rmtree(trash, ignore_errors=True)
+        for file in self.root.glob("*.lock"):
+            mutex = FileLock(file)
+            if not self._folders(file.stem) and mutex.take(alone=True):
+                file.unlink()
+            mutex.release()
 
     def _make(self, key: str, make: Callable[[Path], Meta]) -> Lease:
-        folder = self.root / f"{key}.{secrets.token_hex(3)}"
-        folder.mkdir(mode=0o700)
+        folder = private_dir(self.root / f"{key}.{secrets.token_hex(3)}")
         lock = FileLock(folder / "lease")
         lock.wait(alone=True)
         try:
