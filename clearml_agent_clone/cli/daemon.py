@@ -101,11 +101,15 @@ def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, s
     from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
     from clearml_agent_clone.logs.daemon_log import configure  # noqa: PLC0415
     from clearml_agent_clone.monitoring import make_sampler  # noqa: PLC0415
+    from clearml_agent_clone.runner.background import become_runner  # noqa: PLC0415
     from clearml_agent_clone.util.files import private_dir, slug  # noqa: PLC0415
     from clearml_agent_clone.worker.daemon import UNLIMITED, Daemon, DaemonOptions  # noqa: PLC0415
+    from clearml_agent_clone.worker.nursery import Nursery  # noqa: PLC0415
     from clearml_agent_clone.worker.registry import register  # noqa: PLC0415
 
     settings = loaded.settings
+    nursery = Nursery()
+    nursery.open(become_runner)  # first of all: what is opened later must not be shared with the runners
     client = common.connect(loaded)
     queues = _queues(client, arguments.queue, create=arguments.create_queue)
     registration = register(settings.state_dir, _name(loaded, choice))
@@ -132,8 +136,18 @@ def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, s
         tags=tuple(arguments.child_report_tags or ()),
         keep_runs=arguments.debug,
     )
-    daemon = Daemon(options, settings, client, registration, make_sampler(settings, choice.visible))
-    daemon.run(on_ready=_tell_parent)
+    daemon = Daemon(
+        options,
+        settings,
+        client,
+        registration=registration,
+        sampler=make_sampler(settings, choice.visible),
+        nursery=nursery,
+    )
+    try:
+        daemon.run(on_ready=_tell_parent)
+    finally:
+        nursery.close()
     return 0
 
 

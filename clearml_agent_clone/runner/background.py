@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from pathlib import Path
+
+import psutil  # noqa: F401 - needed at a task's end; imported here so that the nursery has paid for it
 
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.session import ServerAccess, Session
 from clearml_agent_clone.config import load_settings
+from clearml_agent_clone.errors import AgentError
 from clearml_agent_clone.runner.job import RunFolder
 from clearml_agent_clone.runner.outcome import Outcome
 from clearml_agent_clone.runner.runner import Runner
 from clearml_agent_clone.runner.signals import stop_on_signals
+
+log = logging.getLogger(__name__)
+
+
+def become_runner(folder: Path) -> int:
+    """Run the task of ``folder``; the exit code says whether the runner itself came to its end."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    try:
+        run_in_background(folder)
+    except AgentError as error:
+        log.error("%s", error)  # noqa: TRY400 - it says all there is to say
+        return 1
+    return 0
 
 
 def run_in_background(path: Path) -> Outcome:

@@ -25,6 +25,7 @@ from clearml_agent_clone.runner.outcome import Outcome
 from clearml_agent_clone.util.files import read_json
 from clearml_agent_clone.util.loops import LoopThread
 from clearml_agent_clone.worker.claims import ClaimRecord, Claims, unix_time
+from clearml_agent_clone.worker.nursery import Nursery
 from clearml_agent_clone.worker.registry import Registration
 from clearml_agent_clone.worker.runners import ActiveRun, Runners, sweep_leftovers
 
@@ -64,7 +65,14 @@ class Daemon:
     """One worker. ``run`` returns when it was stopped."""
 
     def __init__(
-        self, options: DaemonOptions, settings: Settings, client: Client, registration: Registration, sampler: Sampler
+        self,
+        options: DaemonOptions,
+        settings: Settings,
+        client: Client,
+        *,
+        registration: Registration,
+        sampler: Sampler,
+        nursery: Nursery,
     ) -> None:
         self._options = options
         self._client = client
@@ -72,7 +80,7 @@ class Daemon:
         self._stopping: StopMode | None = None
         self._restarted: set[str] = set()
         self._runs = settings.state_dir / "runs"
-        self._runners = Runners(self._runs, self._changed, keep=options.keep_runs)
+        self._runners = Runners(self._runs, nursery, self._changed, keep=options.keep_runs)
         queue_ids = [queue.id for queue in options.queues]
         self._claims = LoopThread(
             Claims(

@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.util.files import private_dir, read_json
+from clearml_agent_clone.worker.nursery import Nursery
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,14 @@ class Runners:
 
     Args:
         runs: folder of all runs.
+        nursery: starts them.
         on_change: called (from any thread) when a runner starts or ends.
         keep: leave the folders of finished runs for inspection.
     """
 
-    def __init__(self, runs: Path, on_change: Callable[[], None], *, keep: bool = False) -> None:
+    def __init__(self, runs: Path, nursery: Nursery, on_change: Callable[[], None], *, keep: bool = False) -> None:
         self._runs = private_dir(runs)
+        self._nursery = nursery
         self._on_change = on_change
         self._keep = keep
         self._active: dict[str, ActiveRun] = {}
@@ -145,16 +147,8 @@ class Runners:
         self._discard(run.folder)
 
     def _spawn(self, job: Job, folder: RunFolder) -> ActiveRun:
-        with (folder.path / "runner.log").open("ab") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "clearml_agent_clone.runner", str(folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        process = ProcessId.of(child.pid) or ProcessId(child.pid, 0.0, "")
-        run = ActiveRun(job, folder, process, child)
+        born = self._nursery.start(folder.path)
+        run = ActiveRun(job, folder, born.process, born.child)
         self._add(run)
         return run
 
