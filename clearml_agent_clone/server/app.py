@@ -17,8 +17,10 @@ from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.server import endpoints
 from clearml_agent_clone.server.config import ServerConfig
 from clearml_agent_clone.server.files.app import build_files
+from clearml_agent_clone.server.first_content import first_content
 from clearml_agent_clone.server.http import ApiApp
 from clearml_agent_clone.server.state import Addresses, ServerState, open_state
+from clearml_agent_clone.server.watchdog import Watchdog
 from clearml_agent_clone.server.web.app import build_web
 
 __all__ = ["Apps", "RunningServer", "build_apps", "endpoints", "open_server"]
@@ -110,10 +112,20 @@ class RunningServer:
         ``on_started`` is called once the server answers.
         """
         self._uvicorn.on_started = on_started
+        watching = asyncio.ensure_future(self._watch())
         try:
             await self._uvicorn.serve(sockets=self._sockets.all)
         finally:
+            watching.cancel()
             await asyncio.to_thread(self.state.close)
+
+    async def _watch(self) -> None:
+        clock = self.config.clock
+        dog = Watchdog(self.state, clock())
+        delay = self.config.watchdog_period
+        while True:
+            await asyncio.sleep(delay)
+            delay = await asyncio.to_thread(dog.step, clock())
 
     def stop(self) -> None:
         """Begin to stop: waiting callers are answered at once. For the event loop only."""
@@ -130,10 +142,12 @@ def open_server(config: ServerConfig) -> RunningServer:
     sockets = _listen(config)
     try:
         addresses = Addresses(*(f"http://{_shown(config.host)}:{port_of(one)}" for one in sockets.all))
-        return RunningServer(config, sockets, open_state(config, addresses))
+        state = open_state(config, addresses)
     except BaseException:  # the ports must be free again, whatever stopped us
         sockets.close()
         raise
+    first_content(state)
+    return RunningServer(config, sockets, state)
 
 
 def port_of(one: socket.socket) -> int:

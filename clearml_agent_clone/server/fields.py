@@ -6,6 +6,7 @@ A wrong type or a missing required field is ``ApiFault`` 400/12.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,6 +101,17 @@ def mapping(body: Body, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid(name, "Value is not an object")
     return value
+
+
+def as_json(value: Any) -> str:
+    """``value`` as JSON text, for lists that are bound in SQL."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def from_json_list(text: str | None) -> list[str]:
+    """The list in a JSON text that we have written ourselves; no text is an empty list."""
+    found: list[str] = json.loads(text) if text else []
+    return found
 
 
 def stamp(moment: dt.datetime) -> str:

@@ -53,7 +53,8 @@ class Request:
     async def run(self, handler: Handler, body: dict[str, Any], *, writes: bool = False) -> Reply:
         """Run a plain handler in a thread and a transaction of its own; the way for async handlers to the database."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.state.threads, self.run_here, handler, body, writes)
+        fresh = attrs.evolve(self, now=self.state.config.clock())  # the caller may have waited for a minute
+        return await loop.run_in_executor(self.state.threads, fresh.run_here, handler, body, writes)
 
     def run_here(self, handler: Handler, body: dict[str, Any], writes: bool) -> Reply:
         """Run a plain handler in this thread, in a transaction; what it left with ``after_commit`` follows."""

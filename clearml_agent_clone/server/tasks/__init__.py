@@ -1,0 +1,1 @@
+"""What happens to tasks: their statuses, their fields, their end."""
