@@ -4,10 +4,11 @@
 ``Redactor`` masks secrets in all that is shown. ``docs/logs.md`` tells what is promised and how it is kept.
 """
 
+from clearml_agent_clone.logs.arrival import arrived_by
 from clearml_agent_clone.logs.echo import Echo
 from clearml_agent_clone.logs.fold import Fold
 from clearml_agent_clone.logs.redact import MASK, RedactedStream, Redactor
 from clearml_agent_clone.logs.shipper import Delivery, Shipper
 from clearml_agent_clone.logs.spool import Spool
 
-__all__ = ["MASK", "Delivery", "Echo", "Fold", "RedactedStream", "Redactor", "Shipper", "Spool"]
+__all__ = ["MASK", "Delivery", "Echo", "Fold", "RedactedStream", "Redactor", "Shipper", "Spool", "arrived_by"]

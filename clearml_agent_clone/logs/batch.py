@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
+from clearml_agent_clone.api.calls_events import LONGEST_MESSAGE, log_line
 from clearml_agent_clone.logs.record import Mark
 
-LONGEST_MESSAGE = 64 * 1024
 LARGEST_REQUEST = 1024 * 1024
 
 
@@ -53,19 +52,9 @@ class Events:
         events = []
         for message in _messages(text):
             stamp = max(int(self._clock() * 1000), stamp + 1)
-            events.append(self._event(message, level, stamp))
+            line = log_line(self._task_id, self._worker_id, message, level=level, timestamp_ms=stamp)
+            events.append(line)
         return events, stamp
-
-    def _event(self, message: str, level: str, stamp: int) -> bytes:
-        event = {
-            "type": "log",
-            "level": level,
-            "task": self._task_id,
-            "worker": self._worker_id,
-            "msg": message,
-            "timestamp": stamp,
-        }
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _messages(text: str) -> Iterator[str]:

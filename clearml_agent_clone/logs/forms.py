@@ -15,12 +15,35 @@ SHORTEST = 4
 
 _SHORTEST_LINE = 8  # of a secret with several lines
 _SHORTEST_CORE = 8  # of a base64 text cut out of a longer one
-_LONGEST = 2048
+_LONGEST = 1024  # no spelling of it is longer than what the redactor holds back
+_RUN = b"a" * 12
+_CLASSES = bytes(ord("a") if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
 _SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
 _DOUBLE_QUOTED_SPECIAL = re.compile(r'([$`"\\])')
 _PERCENT = re.compile("%[0-9A-F]{2}")
 # How many characters at the start of a base64 text depend on what stands 0, 1 or 2 bytes before the secret.
 _FOREIGN_START = (0, 2, 3)
+
+
+class Needles:
+    """The spellings of all secrets, and a quick look at which of them a text can hold.
+
+    Most spellings (base64, hexadecimal, random tokens) have a long run of letters and digits, as most texts have not.
+    One look for such a run then spares the search for each of them.
+    """
+
+    def __init__(self, needles: frozenset[str] = frozenset()) -> None:
+        self.all = needles
+        self._with_run = frozenset(needle for needle in needles if _has_run(needle))
+        self._others = needles - self._with_run
+
+    def possible_in(self, text: str) -> frozenset[str]:
+        """Those that may be in ``text``."""
+        return self.all if self._with_run and _has_run(text) else self._others
+
+
+def _has_run(text: str) -> bool:
+    return _RUN in text.encode(errors="surrogatepass").translate(_CLASSES)
 
 
 def forms(secret: str) -> set[str]:

@@ -13,7 +13,6 @@ import attrs
 
 from clearml_agent_clone.logs.fold import Fold
 from clearml_agent_clone.logs.redact import Redactor
-from clearml_agent_clone.logs.shapes import CONTEXT
 from clearml_agent_clone.logs.spool import Spool
 
 LONG_LINE = 64 * 1024
@@ -137,7 +136,7 @@ class Reader:
         after = attrs.evolve(
             place,
             offset=place.offset + _bytes(part),
-            context=(place.context + part)[-CONTEXT:],
+            context=self._redactor.context_after(part, place.context),
             shown="",
             replaced=False,
         )

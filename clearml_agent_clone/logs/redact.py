@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 
-from clearml_agent_clone.logs.forms import forms
+from clearml_agent_clone.logs.forms import Needles, forms
 from clearml_agent_clone.logs.shapes import CONTEXT, SHAPES
 
 MASK = "****"
 _LONGEST_HELD = 16 * 1024
+_SAMPLE = 24  # so much of a value that goes on shows that it is one
 
 
 class Redactor:
@@ -25,14 +26,12 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
-        self._needles: frozenset[str] = frozenset()
-        for secret in secrets:
-            self.add(secret)
+        self._needles = Needles(frozenset().union(*map(forms, secrets)))
 
     def add(self, secret: str) -> None:
         """Mask ``secret`` from now on."""
         with self._lock:
-            self._needles |= forms(secret)
+            self._needles = Needles(self._needles.all | forms(secret))
 
     def redact(self, text: str, context: str = "") -> str:
         """``text`` with every secret in it masked; for whole texts: errors, printed commands, complete lines.
@@ -42,44 +41,53 @@ class Redactor:
             context: what stood right before it and has been shown; it is looked at, not returned.
         """
         if not context:
-            return _masked(text, 0, self._spans(text))
-        context = context[-CONTEXT:]
-        return _masked(context + text, len(context), self._spans(context + text))
+            return _masked(text, 0, self._spans(text, 0))
+        context, first = _trimmed(context)
+        return _masked(context + text, len(context), self._spans(context + text, first))
 
     def settled(self, text: str, context: str = "") -> int:
         """How much of ``text``, of which more will come, may be shown now.
 
-        The rest may be the beginning of a secret. It is never more than 16 KiB; no secret is longer.
+        The rest may be the beginning of a secret. It is never more than 16 KiB: of something longer that looks like a
+        credential what is there is shown (masked, if it is one), and ``context_after`` sees to it that so is the rest.
         """
-        whole = context[-CONTEXT:] + text
-        skipped = len(whole) - len(text)
-        tail = max(0, len(whole) - _LONGEST_HELD)
-        end = min((*self._open_needles(whole, tail), *_open_shapes(whole, tail), len(whole)))
-        for start, stop in sorted(self._spans(whole), reverse=True):
-            if start < end < stop:
-                end = start if len(whole) - start <= _LONGEST_HELD else stop
-        return max(0, end - skipped)
+        context, first = _trimmed(context)
+        whole = context + text
+        least = len(whole) - _LONGEST_HELD
+        shapes = (start for start in _open_shapes(whole, first) if start >= least)
+        end = min((*self._open_needles(whole), *shapes, len(whole)))
+        for start, stop in sorted(self._spans(whole, first), reverse=True):
+            if least <= start < end < stop:
+                end = start
+        return max(0, end - len(context))
+
+    def context_after(self, text: str, context: str = "") -> str:
+        """What to give as ``context`` with the text that follows on ``text``."""
+        context, first = _trimmed(context)
+        whole = context + text
+        begin = max(_open_shapes(whole, first), default=len(whole))
+        return _trimmed(whole[: begin + _SAMPLE])[0]
 
     def stream(self) -> RedactedStream:
         """A filter for text that comes in pieces."""
         return RedactedStream(self)
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
+    def _spans(self, text: str, first: int) -> list[tuple[int, int]]:
         spans = []
-        for needle in self._needles:
+        for needle in self._needles.possible_in(text):
             at = text.find(needle)
             while at >= 0:
                 spans.append((at, at + len(needle)))
                 at = text.find(needle, at + 1)
+        lowered = text.lower()
         for shape in SHAPES:
-            if any(probe in text for probe in shape.probes):
-                spans.extend(match.span(1) for match in shape.value.finditer(text) if shape.accept(match))
+            if shape.may_be_in(lowered):
+                spans.extend(shape.spans(text, first))
         return spans
 
-    def _open_needles(self, text: str, tail: int) -> Iterator[int]:
-        for needle in self._needles:
-            start = max(tail, len(text) - len(needle) + 1)
-            at = text.find(needle[0], start)
+    def _open_needles(self, text: str) -> Iterator[int]:
+        for needle in self._needles.all:
+            at = text.find(needle[0], max(0, len(text) - len(needle) + 1))
             while at >= 0:
                 if needle.startswith(text[at:]):
                     yield at
@@ -110,16 +118,20 @@ class RedactedStream:
     def _release(self, end: int) -> str:
         text, self._held = self._held[:end], self._held[end:]
         shown = self._redactor.redact(text, self._context)
-        self._context = (self._context + text)[-CONTEXT:]
+        self._context = self._redactor.context_after(text, self._context)
         return shown
 
 
-def _open_shapes(text: str, tail: int) -> Iterator[int]:
-    for shape in SHAPES:
-        if any(probe in text for probe in shape.probes):
-            match = shape.growing.search(text, tail)
-            if match:
-                yield match.start(1)
+def _trimmed(context: str) -> tuple[str, int]:
+    """``context`` without what is of no use, and where shapes may begin in it: what is cut must not look like a start."""
+    return (context[-CONTEXT - 1 :], 1) if len(context) > CONTEXT else (context, 0)
+
+
+def _open_shapes(text: str, first: int) -> list[int]:
+    """Where something begins that looks like a credential and goes on to the end."""
+    lowered = text.lower()
+    found = (shape.growing(text, first) for shape in SHAPES if shape.may_be_in(lowered))
+    return [start for start in found if start is not None]
 
 
 def _masked(text: str, begin: int, spans: list[tuple[int, int]]) -> str:

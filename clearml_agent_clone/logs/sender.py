@@ -149,9 +149,11 @@ class Sender:
 
     def _note_rejected(self, reply: Any) -> None:
         """The server takes the good events of a request and only counts the bad ones."""
-        if isinstance(reply, Mapping) and reply.get("errors"):
-            self.note(f"the server rejected {reply['errors']} console events: {reply.get('errors_info')}")
-            log.warning("%s", self.errors[-1])
+        rejected = reply.get("errors") if isinstance(reply, Mapping) else 0
+        if isinstance(reply, Mapping) and rejected:
+            why = ", ".join(map(str, reply.get("errors_info") or {}))
+            self.note(f"the server rejected {rejected} console events: {why}")
+            log.warning("the server rejected %s console events: %s", rejected, why)
 
     def _back_off(self, now: float, error: AgentError) -> None:
         pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE) * (0.5 + self._draw() / 2)

@@ -7,18 +7,13 @@ A ``Shape`` finds the *value* (group 1), never the word before it, so a reader s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Iterator
 
 import attrs
 
 CONTEXT = 64
 """No shape looks at more characters than this before its value."""
-
-_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-
-
-def _always(_match: re.Match[str]) -> bool:
-    return True
 
 
 @attrs.frozen
@@ -26,29 +21,60 @@ class Shape:
     """One kind of credential.
 
     Attributes:
-        probes: the text holds a value only if it holds one of these; looking for them is what keeps redaction fast.
+        probes: in lower case; the text in lower case holds a value only if it holds one of these. Looking for them
+            is what keeps redaction fast. None for a regular expression that begins with a literal: it is as fast.
+        head: what stands before a value.
         value: finds values, as group 1.
-        growing: finds, at the end of a text that goes on, the start (group 1) of what may become a value.
+        inside: the characters of a value; empty when ``outside`` tells them.
+        outside: the characters that end a value.
         accept: the last word on a match, for what a regular expression says badly.
     """
 
     probes: tuple[str, ...]
+    head: re.Pattern[str]
     value: re.Pattern[str]
-    growing: re.Pattern[str]
-    accept: Callable[[re.Match[str]], bool] = _always
+    inside: str
+    outside: str
+    accept: Callable[[re.Match[str]], bool]
+
+    def may_be_in(self, lowered: str) -> bool:
+        """Whether it is worth looking closer at a text, given in lower case."""
+        return not self.probes or any(probe in lowered for probe in self.probes)
+
+    def spans(self, text: str, at: int = 0) -> Iterator[tuple[int, int]]:
+        """Where the values stand whose heads begin at ``at`` or later."""
+        while match := self.value.search(text, at):
+            start, stop = match.span(1)
+            if self.accept(match):
+                yield start, stop
+            # The word before a value may itself stand at the end of another value. One that stands further ahead
+            # in it has its own value inside this one.
+            at = max(start, stop - CONTEXT)
+
+    def growing(self, text: str, first: int = 0) -> int | None:
+        """Where a value may have begun that ``text`` does not hold in full; takes time in proportion to the text.
+
+        Its head begins at ``first`` or later.
+        """
+        run = len(text.rstrip(self.inside)) if self.inside else 1 + max(map(text.rfind, self.outside))
+        at = max(first, run - CONTEXT)
+        while match := self.head.search(text, at):
+            if match.end() >= run:
+                return match.end()
+            at = match.start() + 1
+        return None
 
 
-def _starts_word(match: re.Match[str]) -> bool:
-    start = match.start()
-    return start == 0 or match.string[start - 1] not in _WORD
+def _always(_match: re.Match[str]) -> bool:
+    return True
 
 
-def _starts_word_with_digit(match: re.Match[str]) -> bool:
-    return _starts_word(match) and any(character.isdigit() for character in match[1])
+def _has_digit(match: re.Match[str]) -> bool:
+    return any(character.isdigit() for character in match[1])
 
 
 def _is_web_token(match: re.Match[str]) -> bool:
-    return _starts_word(match) and "." in match[1]
+    return "." in match[1]
 
 
 def _is_user_info(match: re.Match[str]) -> bool:
@@ -59,61 +85,74 @@ def _is_user_info(match: re.Match[str]) -> bool:
     return match[1] != "git" and not before.endswith(("ssh", "sftp", "git"))
 
 
-def _is_bearer(match: re.Match[str]) -> bool:
-    return any(character.isdigit() for character in match[1])
-
-
-def _token(prefix: str, body: str, least: int, accept: Callable[[re.Match[str]], bool] = _starts_word) -> Shape:
-    literal = re.escape(prefix)
+def _shape(
+    head: str,
+    *,
+    probes: tuple[str, ...] = (),
+    least: int = 1,
+    inside: str = "",
+    outside: str = "",
+    unless: str = "",
+    tail: str = "",
+    accept: Callable[[re.Match[str]], bool] = _always,
+) -> Shape:
+    body = f"[{re.escape(inside)}]" if inside else f"[^{re.escape(outside)}]"
     return Shape(
-        (prefix,), re.compile(f"{literal}([{body}]{{{least},}})"), re.compile(rf"{literal}([{body}]*)\Z"), accept
+        probes,
+        re.compile(head),
+        re.compile(f"{head}{unless}({body}{{{least},}}){tail}"),
+        inside,
+        outside,
+        accept,
     )
 
 
-_ALNUM = "A-Za-z0-9"
-_NAME = r"A-Za-z0-9_\-"
+def _token(prefix: str, body: str, least: int, accept: Callable[[re.Match[str]], bool] = _always) -> Shape:
+    # The regular expression begins with a literal; that a word begins there is asked after.
+    return _shape(f"{prefix}(?<![A-Za-z0-9]{prefix})", least=least, inside=body, accept=accept)
+
+
+_UPPER = string.ascii_uppercase + string.digits
+_ALNUM = string.ascii_letters + string.digits
+_NAME = _ALNUM + "_-"
+_BLANK = " \t\n\r\f\v"
 _PARAMETER = (
     "(?:password|passwd|pwd|token|access_token|refresh_token|id_token|private_token|auth|auth_token|api_?key|apikey"
     "|access_key|secret|secret_key|client_secret|sig|signature|x-amz-signature|x-amz-credential"
     "|x-amz-security-token|x-goog-signature|x-goog-credential)"
 )
+_SCHEME = "(?:bearer|basic|token|negotiate)"
 _HEADER = (
-    r"(?:(?:proxy-)?authorization|x-api-key|private-token|x-auth-token)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
-    r"(?:(?:bearer|basic|token|negotiate)[ \t]{1,4})?"
+    r"(?i)(?:(?:proxy-)?authorization|x-api-key|private-token|x-auth-token)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
+    rf"(?:{_SCHEME}[ \t]{{1,4}})?"
 )
-_HEADER_PROBES = ("uthorization", "UTHORIZATION", "pi-key", "PI-KEY", "pi-Key", "-oken", "-Token", "-TOKEN", "-token")
 
 SHAPES: tuple[Shape, ...] = (
-    *(_token(prefix, _ALNUM + "_", 20) for prefix in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")),
-    *(_token(prefix, _NAME, 16) for prefix in ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-")),
-    *(_token(prefix, _ALNUM, 20) for prefix in ("hf_", "npm_", "dckr_pat_", "nvapi-")),
-    *(_token(prefix, "A-Z0-9", 16) for prefix in ("AKIA", "ASIA")),
-    *(_token(prefix, _NAME, 10) for prefix in ("xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xapp-")),
+    _token("gh[pousr]_", _ALNUM + "_", 20),
+    _token("github_pat_", _ALNUM + "_", 20),
+    _token("glpat-", _NAME, 16),
+    _token("gl[dr]t-", _NAME, 16),
+    _token("gl[pc][tb]t-", _NAME, 16),
+    _token("hf_", _ALNUM, 20),
+    _token("npm_", _ALNUM, 20),
+    _token("nvapi-", _NAME, 20),
+    _token("dckr_pat_", _NAME, 20),
+    _token("A[KS]IA", _UPPER, 16),
     _token("AIza", _NAME, 30),
+    _token("xox[bpaers]-", _NAME, 10),
+    _token("xapp-", _NAME, 10),
     _token("pypi-AgE", _NAME, 30),
-    _token("ya29.", _NAME + ".", 20),
-    _token("sk-", _NAME, 20, _starts_word_with_digit),
+    _token(r"ya29\.", _NAME + ".", 20),
+    _token("sk-", _NAME, 20, _has_digit),
     _token("eyJ", _NAME + ".=", 20, _is_web_token),
-    Shape(
-        ("://",),
-        re.compile(r"://([^\s/?#\"'<>]+)@"),
-        re.compile(r"://([^\s/?#\"'<>]*)\Z"),
-        _is_user_info,
+    _shape("://", outside=_BLANK + "/?#\"'<>", tail="@", accept=_is_user_info),
+    _shape(f"(?i)[?&]{_PARAMETER}=", probes=("?", "&"), outside=_BLANK + "&#\"'<>;"),
+    _shape(
+        _HEADER,
+        probes=("authorization", "api-key", "-token"),
+        least=4,
+        outside=_BLANK + "\"',}",
+        unless=rf"(?!{_SCHEME}\b)",
     ),
-    Shape(
-        ("?", "&"),
-        re.compile(rf"[?&]{_PARAMETER}=([^\s&#\"'<>;]+)", re.IGNORECASE),
-        re.compile(rf"[?&]{_PARAMETER}=([^\s&#\"'<>;]*)\Z", re.IGNORECASE),
-    ),
-    Shape(
-        _HEADER_PROBES,
-        re.compile(rf"{_HEADER}(?!(?:bearer|basic|token|negotiate)\b)([^\s\"',}}]{{4,}})", re.IGNORECASE),
-        re.compile(rf"{_HEADER}([^\s\"',}}]*)\Z", re.IGNORECASE),
-    ),
-    Shape(
-        ("earer ", "EARER "),
-        re.compile(r"bearer[ \t]{1,4}([A-Za-z0-9._~+/=\-]{16,})", re.IGNORECASE),
-        re.compile(r"bearer[ \t]{1,4}([A-Za-z0-9._~+/=\-]*)\Z", re.IGNORECASE),
-        _is_bearer,
-    ),
+    _shape(r"(?i)bearer[ \t]{1,4}", probes=("bearer",), least=16, inside=_NAME + ".~+/=", accept=_has_digit),
 )

@@ -73,6 +73,7 @@ class Shipper:
         echo: also gets the redacted text, as soon as it is read, whether or not the server can be reached. It waits
             while a request is under way; an ``Echo`` of your own in another thread does not.
         arrived: tells whether the server has the log event of this task with a given timestamp (milliseconds).
+        largest_request: bytes of one request's body; what ``send`` would cut in two belongs in two.
         clock: Unix seconds, for timestamps.
         monotonic: seconds, for ``finish``; the same clock as the ``now`` of ``step``.
         sleep: how ``finish`` waits for a server that is away.
@@ -93,6 +94,7 @@ class Shipper:
         fold_carriage_returns: bool = True,
         echo: Callable[[str], None] | None = None,
         arrived: Callable[[int], bool] | None = None,
+        largest_request: int = LARGEST_REQUEST,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -110,6 +112,7 @@ class Shipper:
         self._echo = Echo(spool, echo, redactor, fold=fold, place=self._tail.place) if echo is not None else None
         self._pending: tuple[Batch, Piece | None] | None = None
         self._most = _READ
+        self._largest_request = largest_request
         self._delay = _FLOWING
         self._lock = threading.Lock()
 
@@ -225,7 +228,7 @@ class Shipper:
             if piece is None:
                 return (self._remark_batch(remark), None) if remark is not None and due else None
             batch = self._batch(piece, last=final and not due)
-            if batch.size <= LARGEST_REQUEST or self._most <= LONG_LINE:
+            if batch.size <= self._largest_request or self._most <= LONG_LINE:
                 return batch, piece
             self._most = max(self._most // 2, LONG_LINE)  # full of characters that JSON spells in six
 

@@ -1,0 +1,35 @@
+"""Ask the server whether a console event reached it, after its answer was lost or we were interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_ANSWER = 10
+
+
+def arrived_by(call: Callable[[str, dict[str, Any]], Mapping[str, Any]], task_id: str) -> Callable[[int], bool]:
+    """The ``arrived`` of a ``Shipper``.
+
+    Args:
+        call: such as ``Session.call``.
+        task_id: the task whose console it is.
+
+    Returns:
+        A function that tells whether the server has a log event of the task with a timestamp (milliseconds). Nothing
+        else tells events apart, but the shipper uses every timestamp once; the SDK in a task that an agent runs
+        leaves the console to the agent.
+    """
+
+    def arrived(stamp: int) -> bool:
+        body = {
+            "task": task_id,
+            "from_timestamp": stamp - 1,
+            "navigate_earlier": False,
+            "order": "asc",
+            "batch_size": _ANSWER,
+        }
+        events = call("events.get_task_log", body).get("events") or ()
+        return any(event.get("timestamp") == stamp for event in events)
+
+    return arrived
