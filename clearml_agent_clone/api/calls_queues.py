@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from clearml_agent_clone.api.access import ONCE, Timeout
-from clearml_agent_clone.api.calls_tasks import LOOKS_LIKE_ID
+from clearml_agent_clone.api.calls_tasks import LOOKS_LIKE_ID, pattern_of
 from clearml_agent_clone.api.errors import InvalidRequest, NotFound, Subcode
 from clearml_agent_clone.api.session import Session
 from clearml_agent_clone.api.types import Entry, Queue, text
@@ -52,7 +51,7 @@ class Queues:
             by_id = self.all([wanted])
             if by_id:
                 return by_id[0]
-        similar = self._get_all({"name": re.escape(wanted), "search_hidden": True}) if wanted else []
+        similar = self._get_all({"name": pattern_of(wanted), "search_hidden": True}) if wanted else []
         found = [queue for queue in similar if queue.name.casefold() == wanted.casefold()]
         if len(found) == 1:
             return found[0]

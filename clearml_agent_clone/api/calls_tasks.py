@@ -50,7 +50,7 @@ class Tasks:
         """
         if LOOKS_LIKE_ID.fullmatch(name_or_id):
             return self.get(name_or_id)
-        similar = self._search(name=re.escape(name_or_id), search_hidden=True)
+        similar = self._search(name=pattern_of(name_or_id), search_hidden=True)
         ids = [id_ for id_, name in similar if name.casefold() == name_or_id.casefold()]
         if len(ids) == 1:
             return self.get(ids[0])
@@ -180,6 +180,11 @@ class Tasks:
         query = {**conditions, "only_fields": ["id", "name"], "page": 0, "page_size": _PAGE}
         found = _tasks(self._session.call("tasks.get_all", query))
         return [(str(task.get("id")), str(task.get("name"))) for task in found]
+
+
+def pattern_of(name: str) -> str:
+    """The regular expression, as servers read them, for names that contain ``name`` in upper or lower case."""
+    return f"(?i){re.escape(name)}"
 
 
 def _tasks(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -56,7 +56,7 @@ def test_find_by_name(server: ScriptedServer, client: Client) -> None:
     server.will("tasks.get_all", ok(tasks=[{"id": "1", "name": "train (x)"}, {"id": "2", "name": "train (x) 2"}]))
     server.will("tasks.get_by_id", ok(task={"id": "1"}))
     assert client.tasks.find("Train (X)").id == "1"
-    assert _bodies(server, "tasks.get_all")[0]["name"] == r"Train\ \(X\)"
+    assert _bodies(server, "tasks.get_all")[0]["name"] == r"(?i)Train\ \(X\)"
 
 
 def test_find_suggests(server: ScriptedServer, client: Client) -> None:
@@ -160,7 +160,7 @@ def test_resolve_by_name(server: ScriptedServer, client: Client) -> None:
     server.will("queues.get_all", ok(queues=[{"id": "1", "name": "my gpu 2"}, {"id": "2", "name": "My GPU"}]))
     assert client.queues.resolve(" my gpu ").id == "2"
     (body,) = _bodies(server, "queues.get_all")
-    assert (body["name"], body["search_hidden"]) == (r"my\ gpu", True)
+    assert (body["name"], body["search_hidden"]) == (r"(?i)my\ gpu", True)
 
 
 def test_resolve_suggests(server: ScriptedServer, client: Client) -> None:
