@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -19,7 +20,7 @@ from clearml_agent_clone.server.config import ServerConfig
 from clearml_agent_clone.server.files.app import build_files
 from clearml_agent_clone.server.first_content import first_content
 from clearml_agent_clone.server.http import ApiApp
-from clearml_agent_clone.server.state import Addresses, ServerState, open_state
+from clearml_agent_clone.server.state import ServerState, addresses, open_state
 from clearml_agent_clone.server.watchdog import Watchdog
 from clearml_agent_clone.server.web.app import build_web
 
@@ -141,8 +142,7 @@ def open_server(config: ServerConfig) -> RunningServer:
     """
     sockets = _listen(config)
     try:
-        addresses = Addresses(*(f"http://{_shown(config.host)}:{port_of(one)}" for one in sockets.all))
-        state = open_state(config, addresses)
+        state = open_state(config, addresses(config.host, *map(port_of, sockets.all)))
     except BaseException:  # the ports must be free again, whatever stopped us
         sockets.close()
         raise
@@ -193,14 +193,8 @@ def _bind(host: str, port: int, option: str) -> socket.socket:
                 f"port {port} on {host} is in use", remedy=f"Choose another one with {option}", code="port-in-use"
             ) from None
         raise UserError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}",
             remedy=f"Choose another one with {option}, or another --host",
             code="cannot-listen",
         ) from error
     return listener
-
-
-def _shown(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - not bound here, only told apart: it is no address to call
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host

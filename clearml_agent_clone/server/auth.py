@@ -64,13 +64,25 @@ def new_pair() -> KeyPair:
     )
 
 
+def data_dir(data: Path) -> Path:
+    """The data folder, made when it is missing. Raises ``UserError`` when that cannot be done."""
+    try:
+        return private_dir(data)
+    except UserError as error:
+        raise UserError(
+            error.message,
+            remedy="Check the folder's owner and mode, or choose another one with --data",
+            code=error.code,
+        ) from error
+
+
 def owner_pair(data: Path) -> KeyPair:
     """The credentials of the folder's owner: those in ``credentials.json``, made when there are none.
 
     Raises:
         UserError: the folder cannot be written, or the file is not what we wrote.
     """
-    path = private_dir(data) / "credentials.json"
+    path = data_dir(data) / "credentials.json"
     if path.exists():
         stored = read_json(path)
         if isinstance(stored, dict) and stored.get("access_key") and stored.get("secret_key"):

@@ -9,7 +9,7 @@ import attrs
 import filelock
 
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.server.auth import Authenticator, owner_identity
+from clearml_agent_clone.server.auth import Authenticator, data_dir, owner_identity
 from clearml_agent_clone.server.config import ServerConfig
 from clearml_agent_clone.server.db import Database
 from clearml_agent_clone.server.waiting import Arrivals
@@ -25,6 +25,14 @@ class Addresses:
     api: str
     web: str
     files: str
+
+
+def addresses(host: str, api: int, web: int, files: int) -> Addresses:
+    """The addresses of a server on these ports of ``host``, as a client on this machine calls them."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - not bound here, only told apart: it is no address to call
+        host = "127.0.0.1"
+    shown = f"[{host}]" if ":" in host else host
+    return Addresses(*(f"http://{shown}:{port}" for port in (api, web, files)))
 
 
 @attrs.define
@@ -52,7 +60,7 @@ def open_state(config: ServerConfig, addresses: Addresses) -> ServerState:
     Raises:
         UserError: the folder cannot be written, is in use by another server or was written by a newer one.
     """
-    private_dir(config.data)
+    data_dir(config.data)
     lock = _lock(config)
     try:
         private_dir(config.files_dir)
