@@ -7,9 +7,9 @@ is not believed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,9 @@ def read_config(path: Path, environ: Mapping[str, str], *, below: str = "", fold
         UserError: it cannot be read, or is no HOCON.
     """
     stamp = stamp_of(path)
-    name = _digest(f"{path}\n{below}")[:32]
-    entry_file = folder / f"{name}.json" if folder else None
+    entry_file = folder / _entry_name(path, below) if folder else None
     entry = _read_entry(entry_file) if entry_file else None
-    if entry and _holds(entry, stamp, environ):
+    if entry and entry["place"] == _place(path, below) and _holds(entry, stamp, environ):
         return Parsed(
             entry["tree"], entry["lines"], entry["sources"], [Path(name) for name, _ in entry["files"]],
             missing=[(line, name) for line, name in entry["missing"]],
@@ -45,7 +44,7 @@ def read_config(path: Path, environ: Mapping[str, str], *, below: str = "", fold
 
     parsed = parse_file(path, environ, below=below)
     if entry_file and parsed.repeatable and stamp == stamp_of(path):
-        _store(entry_file, parsed, stamp)
+        _store(entry_file, _place(path, below), parsed, stamp)
     return parsed
 
 
@@ -61,11 +60,12 @@ def _same(known: list[int] | None, stamp: object) -> bool:
     return (None if known is None else tuple(known)) == stamp
 
 
-def _store(entry_file: Path, parsed: Parsed, stamp: object) -> None:
+def _store(entry_file: Path, place: str, parsed: Parsed, stamp: object) -> None:
     from clearml_agent_clone.util.files import private_dir, write_json  # noqa: PLC0415 - needed only to write
 
     entry = {
         "format": _FORMAT,
+        "place": place,
         "stamp": stamp,
         "files": [[str(file), stamp_of(file)] for file in parsed.files],
         "variables": {name: _variable_digest(value) for name, value in parsed.variables.items()},
@@ -95,8 +95,17 @@ def _read_entry(entry_file: Path) -> Any:
 
 
 def _variable_digest(value: str | None) -> str | None:
-    return None if value is None else _digest(value)
+    if value is None:
+        return None
+    import hashlib  # noqa: PLC0415 - few files substitute variables
+
+    return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+def _entry_name(path: Path, below: str) -> str:
+    """One file for each place. Should two places ever share it, the entry says whose it is."""
+    return f"{path.name}-{zlib.crc32(_place(path, below).encode(errors='surrogateescape')):08x}.json"
+
+
+def _place(path: Path, below: str) -> str:
+    return f"{path}\n{below}"

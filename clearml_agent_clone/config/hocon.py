@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from pyhocon.config_tree import NoneValue
 
 from clearml_agent_clone.config.known import known_keys
 from clearml_agent_clone.config.parsed import Parsed
-from clearml_agent_clone.config.positions import Include, Positions, scan
+from clearml_agent_clone.config.positions import Include, Positions, scan, without_comment_lines
 from clearml_agent_clone.config.trees import Tree, find, put
 from clearml_agent_clone.errors import UserError
 
@@ -55,7 +55,7 @@ def parse_text(
     positions = scan(text)
     found = Parsed({})
     _collect(positions, folder, below, found, (Path(source),))
-    raw = _values(text, source, environ=environ, folder=folder, used=found.variables)
+    raw = _values(without_comment_lines(text, positions), source, environ=environ, folder=folder, found=found)
     if not isinstance(raw, Mapping):
         raise UserError(f"{source}: the file holds a list, not keys and values", code="config-syntax")
     tree: Tree = plain(raw)
@@ -138,23 +138,31 @@ def _values(
     *,
     environ: Mapping[str, str],
     folder: Path | None,
-    used: dict[str, str | None],
+    found: Parsed,
 ) -> Any:
     if not text.strip():
         return {}
     try:
-        with _surroundings(environ, used):
+        with _surroundings(environ, found.variables):
             return pyhocon.ConfigFactory.parse_string(text, str(folder) if folder else None)
     except pyparsing.ParseBaseException as error:
-        raise _syntax_error(error, text, source) from None
+        raise _syntax_error(error, *_failed_text(error.pstr, text, source, found.files)) from None
     except pyhocon.ConfigException as error:
-        raise _substitution_error(str(error), source) from None
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"{source}: cannot read an included file: {error}", code="config-unreadable") from error
-    except Exception as error:
-        raise UserError(
-            f"{source}: cannot be read as HOCON ({error})", remedy=_QUOTING, code="config-syntax"
-        ) from error
+        raise _contradiction(str(error), source) from None
+    except (OSError, UnicodeError):
+        raise UserError(f"{source}: an included file or address cannot be read", code="config-unreadable") from None
+    except Exception as error:  # noqa: BLE001 - on odd input the parser fails in ways of its own, all of them "no HOCON"
+        reason = type(error).__name__  # its text may repeat a value, and a value may be secret
+        raise UserError(f"{source}: cannot be read as HOCON ({reason})", code="config-syntax") from None
+
+
+def _failed_text(failed: str, text: str, source: str, files: Sequence[Path]) -> tuple[str, str]:
+    """The text that could not be parsed and its source: the file itself, or one that it includes."""
+    if failed != text:
+        for file in files:
+            if file.is_file() and _read(file) == failed:
+                return failed, str(file)
+    return text, source
 
 
 class _Recording:
@@ -207,7 +215,8 @@ def _syntax_error(error: pyparsing.ParseBaseException, text: str, source: str) -
     return UserError(f"{source}:{line}: {what}", remedy=_QUOTING, code="config-syntax")
 
 
-def _substitution_error(message: str, source: str) -> UserError:
+def _contradiction(message: str, source: str) -> UserError:
+    """What pyhocon found after reading. Its own words are not repeated: they may quote a value, which may be secret."""
     match = re.search(r"Cannot resolve variable \$\{(?P<name>[^}]*)\} \(line: (?P<line>\d+)", message)
     if match:
         return UserError(
@@ -215,4 +224,12 @@ def _substitution_error(message: str, source: str) -> UserError:
             remedy=f"Set the variable, or write ${{?{match['name']}}} to leave the value out when it is not set",
             code="config-syntax",
         )
-    return UserError(f"{source}: {message}", code="config-syntax")
+    if "cycles" in message:
+        return UserError(f"{source}: substitutions refer to each other in a circle", code="config-syntax")
+    line = re.search(r"\(line: ?(?P<line>\d+)", message)
+    place = f"{source}:{line['line']}" if line else source
+    return UserError(
+        f"{place}: values of different kinds are joined, such as a list or an object and text",
+        remedy="Put text that has brackets or braces in it in double quotes",
+        code="config-syntax",
+    )

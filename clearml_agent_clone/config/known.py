@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from clearml_agent_clone.config.schema import Key, rows
 from clearml_agent_clone.config.settings_agent import AgentSettings
 from clearml_agent_clone.config.settings_api import ApiSettings
 from clearml_agent_clone.config.trees import Origin, find
-from clearml_agent_clone.util.names import did_you_mean
+from clearml_agent_clone.config.unused_keys import UNUSED_KEYS
 
 SECTIONS = ("api", "agent", "sdk", "environment", "files", "logging", "env")
 """The top-level sections; only ``api`` and ``agent`` are checked key by key."""
@@ -21,7 +21,8 @@ SECTIONS = ("api", "agent", "sdk", "environment", "files", "logging", "env")
 @cache
 def known_keys() -> dict[str, Key]:
     """Every key of the table by its dotted path, in the order of the documentation."""
-    return {row.path: row for settings_class in (ApiSettings, AgentSettings) for row in rows(settings_class)}
+    declared = (row for settings_class in (ApiSettings, AgentSettings) for row in rows(settings_class))
+    return {row.path: row for row in (*declared, *UNUSED_KEYS)}
 
 
 @cache
@@ -57,6 +58,21 @@ def check(
     return values, problems
 
 
+def is_known(path: str) -> bool:
+    """Whether ``path`` is a key of the table, or lies in the free-form value of one."""
+    parts = path.split(".")
+    return any(".".join(parts[:count]) in known_keys() for count in range(len(parts), 0, -1))
+
+
+def resembles_secret(path: str) -> bool:
+    """Whether an unknown key is probably a misspelt name of a secret one, so that its value is better not shown."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 - only a misspelt key pays for it
+
+    name = path.rpartition(".")[2].lower()
+    secrets = (row.path.rpartition(".")[2] for row in known_keys().values() if row.secret)
+    return any(SequenceMatcher(None, name, secret).ratio() > 0.8 for secret in secrets)
+
+
 def _accepts_none(row: Key, environ: Mapping[str, str]) -> bool:
     try:
         return row.kind.parse(None, environ) is None
@@ -67,7 +83,7 @@ def _accepts_none(row: Key, environ: Mapping[str, str]) -> bool:
 def _unknown(tree: Mapping[str, Any], origin: Callable[[str], Origin]) -> Iterator[Problem]:
     for section, content in tree.items():
         if section not in SECTIONS:
-            yield Problem.at(origin(section), section, "unknown section", did_you_mean(section, SECTIONS))
+            yield Problem.at(origin(section), section, "unknown section", _suggest(section, SECTIONS))
         elif section in ("api", "agent"):
             yield from _unknown_below(section, content, origin)
 
@@ -92,11 +108,17 @@ def _nearest_key(path: str) -> str:
     above, _, name = path.rpartition(".")
     candidates = [*known_keys(), *_parents()]
     siblings = {known.rpartition(".")[2]: known for known in candidates if known.rpartition(".")[0] == above}
-    suggestion = did_you_mean(name, siblings)
+    suggestion = _suggest(name, siblings)
     if suggestion:
         return suggestion
     elsewhere = [known for known in candidates if known.rpartition(".")[2] == name]
-    return did_you_mean(path, elsewhere or candidates)
+    return _suggest(path, elsewhere or candidates)
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    from clearml_agent_clone.util.names import did_you_mean  # noqa: PLC0415 - only a misspelt key pays for it
+
+    return did_you_mean(name, known)
 
 
 def _shown(value: Any) -> str:

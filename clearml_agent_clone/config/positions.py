@@ -42,17 +42,31 @@ class Positions:
         numbers: dotted key to the text of a value that looks like a number, as written.
         includes: include statements in order.
         open_braces: lines of braces and brackets that are never closed.
+        comments: where comments begin and end.
     """
 
     lines: dict[str, int] = attrs.Factory(dict)
     numbers: dict[str, str] = attrs.Factory(dict)
     includes: list[Include] = attrs.Factory(list)
     open_braces: list[int] = attrs.Factory(list)
+    comments: list[tuple[int, int]] = attrs.Factory(list)
 
 
 def scan(text: str) -> Positions:
     """The positions of the keys in ``text``."""
     return _Scanner(text).run()
+
+
+def without_comment_lines(text: str, positions: Positions) -> str:
+    """``text`` with an empty line for each line that is only a comment: they cost the parser most of its time."""
+    kept: list[str] = []
+    at = 0
+    for start, end in positions.comments:
+        line = text.rfind("\n", 0, start) + 1
+        if line >= at and not text[line:start].strip():
+            kept.append(text[at:line])
+            at = end
+    return "".join(kept) + text[at:]
 
 
 class _Scanner:
@@ -165,11 +179,17 @@ class _Scanner:
     def _skip_blank(self, *, newlines: bool = False, commas: bool = False) -> None:
         while (
             self._take(_SPACE)
-            or self._take(_COMMENT)
+            or self._comment()
             or (newlines and self._take(_NEWLINES))
             or (commas and self._take(_COMMAS))
         ):
             pass
+
+    def _comment(self) -> bool:
+        match = self._take(_COMMENT)
+        if match:
+            self._found.comments.append(match.span())
+        return match is not None
 
     def _line_here(self, position: int) -> int:
         if position >= self._counted:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from clearml_agent_clone.config.known import known_keys
+from clearml_agent_clone.config.known import is_known, known_keys, resembles_secret
 from clearml_agent_clone.config.loaded import Loaded
 from clearml_agent_clone.config.masking import MASK, mask_known, mask_urls
 from clearml_agent_clone.config.sdk_tree import effective_values
@@ -81,6 +81,8 @@ class _Mask:
         row = known_keys().get(".".join(path))
         if row is not None:
             return row.secret or self._hidden_too.match(name)
+        if path[:1] in (("api",), ("agent",)) and not is_known(".".join(path)) and resembles_secret(name):
+            return True
         free = path[:1] not in (("api",), ("agent",)) or leaf
         return bool(name) and free and (self._hidden.match(name) or (leaf and looks_secret(name)))
 

@@ -43,6 +43,33 @@ class Key:
     unused: str = ""
 
 
+class Section:
+    """Base of settings classes. Equality and ``repr`` are made here once, because making them for each of so many
+    fields would be felt at every start; ``repr`` leaves secrets out.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and _fields_of(self) == _fields_of(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value, secret in _fields_of(self) if not secret)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _fields_of(section: Section) -> list[tuple[str, Any, bool]]:
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(type(section))  # type: ignore[arg-type] # every subclass is an attrs class
+    found = []
+    for field in fields:
+        row = field.metadata.get(_METADATA)
+        found.append((field.name, getattr(section, field.name), isinstance(row, Key) and row.secret))
+    return found
+
+
 def key(
     path: str,
     kind: Kind[T],
@@ -59,7 +86,7 @@ def key(
     """
     row = Key(path, kind, default, help, secret=secret, own=own, unused=unused)
     default_ = attrs.Factory(_default_of(row)) if kind.surroundings else typed_default(row, {})
-    made: Any = attrs.field(default=default_, metadata={_METADATA: row}, repr=not secret)
+    made: Any = attrs.field(default=default_, metadata={_METADATA: row})
     field: T = made
     return field
 

@@ -19,7 +19,7 @@ def effective_values(settings: Settings) -> dict[str, Any]:
     for part in (settings.api, settings.agent):
         for row, value in typed_items(part):
             shown = plain(value)
-            if not row.unused and (row.default is not None or shown not in (None, "", [], {})):
+            if row.default is not None or shown not in (None, "", [], {}):
                 values[row.path] = shown
     return values
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from clearml_agent_clone.config.known import known_keys
+from clearml_agent_clone.config.known import is_known, known_keys, resembles_secret
 from clearml_agent_clone.config.masking import url_passwords
-from clearml_agent_clone.config.trees import Tree, find
+from clearml_agent_clone.config.trees import Tree, find, leaves
 from clearml_agent_clone.config.variables_table import TABLE
 
 _SHORTEST = 4
@@ -34,6 +34,9 @@ def secret_values(tree: Tree, environ: Mapping[str, str]) -> frozenset[str]:
         if row.secret:
             found.update(_texts(find(tree, path)))
     found.update(_below(tree))
+    for path, value in leaves({name: tree[name] for name in ("api", "agent") if name in tree}):
+        if not is_known(path) and resembles_secret(path):
+            found.update(_texts(value))
     for variable in TABLE:
         given = variable.find(environ) if variable.secret else None
         if given:

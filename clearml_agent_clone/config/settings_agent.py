@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -18,12 +17,9 @@ from clearml_agent_clone.config.kinds import (
     SECONDS,
     SWITCH,
     TEXT,
-    TREE,
-    WHOLE,
     WORDS,
-    choice,
 )
-from clearml_agent_clone.config.schema import group, key
+from clearml_agent_clone.config.schema import Section, group, key
 from clearml_agent_clone.config.settings_docker import DockerSettings
 from clearml_agent_clone.config.settings_git import GitSettings, VcsCacheSettings
 from clearml_agent_clone.config.settings_packages import (
@@ -32,13 +28,11 @@ from clearml_agent_clone.config.settings_packages import (
     VenvsCacheSettings,
 )
 
-_SNUG = "agent.snug."
-_NO_SNUG = "metering of model calls is not built in"
 _HIDDEN = ["^sanitize_config_printout$", "secret", "pass", "token", "account_key", "contents"]
 
 
-@attrs.frozen
-class ResourceMonitoringSettings:
+@attrs.frozen(eq=False, repr=False)
+class ResourceMonitoringSettings(Section):
     """What a worker reports about its machine."""
 
     cluster_report_interval_sec: float = key(
@@ -64,8 +58,8 @@ class ResourceMonitoringSettings:
     )
 
 
-@attrs.frozen
-class PrintoutSettings:
+@attrs.frozen(eq=False, repr=False)
+class PrintoutSettings(Section):
     """What ``clearml-agent config`` hides, beside the values that the agent knows to be secret. Regular expressions."""
 
     hide_secrets: tuple[str, ...] = key(
@@ -97,8 +91,8 @@ class PrintoutSettings:
     )
 
 
-@attrs.frozen
-class SlurmSettings:
+@attrs.frozen(eq=False, repr=False)
+class SlurmSettings(Section):
     """How tasks are handed to Slurm or PBS."""
 
     use_pbs: bool = key("agent.slurm.use_pbs", SWITCH, False, "Hand tasks to PBS in place of Slurm")
@@ -115,39 +109,8 @@ class SlurmSettings:
     )
 
 
-@attrs.frozen
-class SnugSettings:
-    """Keys of the classic agent's metering of model calls; known, so that a file with them draws no warnings."""
-
-    enabled: bool = key(_SNUG + "enabled", SWITCH, False, "Meter a task's calls of language models", unused=_NO_SNUG)
-    app_mode: str = key(_SNUG + "app_mode", TEXT, "", "Mode of the meter", unused=_NO_SNUG)
-    report_usage_events: bool = key(
-        _SNUG + "report_usage_events", SWITCH, False, "Report usage as events", unused=_NO_SNUG
-    )
-    report_task_metrics: bool = key(
-        _SNUG + "report_task_metrics", SWITCH, False, "Report usage as scalars of the task", unused=_NO_SNUG
-    )
-    whitelist: Mapping[str, Any] = key(_SNUG + "whitelist", TREE, {}, "Hosts to meter", unused=_NO_SNUG)
-    call_history: str = key(
-        _SNUG + "call_history",
-        choice("off", "collect", "dump", "continuous"),
-        "off",
-        "Keep the calls themselves",
-        unused=_NO_SNUG,
-    )
-    call_history_buffer: int = key(_SNUG + "call_history_buffer", WHOLE, 50, "Calls to keep", unused=_NO_SNUG)
-    call_history_cap_bytes: int = key(_SNUG + "call_history_cap_bytes", WHOLE, 262144, "Bytes to keep", unused=_NO_SNUG)
-    poll_interval_sec: float = key(_SNUG + "poll_interval_sec", SECONDS, 10, "Pause between reports", unused=_NO_SNUG)
-    default_tokenizer: str = key(_SNUG + "default_tokenizer", TEXT, "approx", "How tokens are counted", unused=_NO_SNUG)
-    debug_log: bool = key(_SNUG + "debug_log", SWITCH, False, "Log what the meter does", unused=_NO_SNUG)
-    aggregator_url: str = key(_SNUG + "aggregator_url", TEXT, None, "Where usage is sent", unused=_NO_SNUG)
-    task_metrics_fields: tuple[str, ...] = key(
-        _SNUG + "task_metrics_fields", WORDS, [], "Fields to report", unused=_NO_SNUG
-    )
-
-
-@attrs.frozen
-class AgentSettings:
+@attrs.frozen(eq=False, repr=False)
+class AgentSettings(Section):
     """How this worker behaves. Durations are seconds."""
 
     worker_id: str = key("agent.worker_id", TEXT, "", "Full id of this worker; made from worker_name when empty")
@@ -178,27 +141,6 @@ class AgentSettings:
         SWITCH,
         True,
         "Of a line that rewrites itself, such as a progress bar, show the last state",
-    )
-    log_files_buffering: int = key(
-        "agent.log_files_buffering",
-        WHOLE,
-        1,
-        "Buffering of the daemon's log file",
-        unused="the log is written line by line",
-    )
-    truncate_task_output_files: bool = key(
-        "agent.truncate_task_output_files",
-        SWITCH,
-        False,
-        "Empty the file of a task's output after each upload",
-        unused="what was shipped is dropped anyway",
-    )
-    disable_agent_update_check: bool = key(
-        "agent.disable_agent_update_check",
-        SWITCH,
-        False,
-        "Do not ask for newer versions of the agent",
-        unused="this agent never asks",
     )
     dynamic_gpus_reservation_timeout_sec: float = key(
         "agent.dynamic_gpus_reservation_timeout_sec",
@@ -249,10 +191,6 @@ class AgentSettings:
     resource_monitoring: ResourceMonitoringSettings = group(ResourceMonitoringSettings)
     printout: PrintoutSettings = group(PrintoutSettings)
     slurm: SlurmSettings = group(SlurmSettings)
-    snug: SnugSettings = group(SnugSettings)
-    venv_update: bool = key(
-        "agent.venv_update.enabled", SWITCH, False, "Documented for older agents", unused="no agent of today reads it"
-    )
 
     @property
     def vcs_cache(self) -> VcsCacheSettings:

@@ -20,11 +20,11 @@ from clearml_agent_clone.config.kinds import (
     WORDS,
     choice,
 )
-from clearml_agent_clone.config.schema import group, key
+from clearml_agent_clone.config.schema import Section, group, key
 
 
-@attrs.frozen
-class RetrySettings:
+@attrs.frozen(eq=False, repr=False)
+class RetrySettings(Section):
     """How often a call is repeated. None means without limit."""
 
     total: int | None = key("api.http.retries.total", MAYBE_WHOLE, 240, "How often one call is repeated at most")
@@ -38,8 +38,8 @@ class RetrySettings:
     backoff_max: float = key("api.http.retries.backoff_max", SECONDS, 120.0, "Longest pause between repetitions")
 
 
-@attrs.frozen
-class ApiSettings:
+@attrs.frozen(eq=False, repr=False)
+class ApiSettings(Section):
     """Where the server is and how to talk to it. Server addresses carry no trailing slash; empty means unknown."""
 
     api_server: str = key("api.api_server", TEXT, "", "Address of the API server, such as http://localhost:8008")
@@ -111,7 +111,3 @@ class ApiSettings:
         "Services that tell this machine's public address",
     )
     host: str = key("api.host", TEXT, "", "Older name of api.api_server")
-    version: str = key("api.version", TEXT, "", "Version of the API", unused="the server announces its own")
-    default_version: str = key(
-        "api.default_version", TEXT, "1.5", "Version of the API", unused="the server announces its own"
-    )

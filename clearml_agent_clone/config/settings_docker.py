@@ -20,7 +20,7 @@ from clearml_agent_clone.config.kinds import (
     TEXT,
     WORDS,
 )
-from clearml_agent_clone.config.schema import group, key
+from clearml_agent_clone.config.schema import Section, group, key
 
 _MOUNTS = "agent.docker_internal_mounts."
 _BOOT = "agent.bootstrap."
@@ -39,8 +39,8 @@ def _image_rules() -> list[dict[str, Any]]:
     ]
 
 
-@attrs.frozen
-class DefaultDockerSettings:
+@attrs.frozen(eq=False, repr=False)
+class DefaultDockerSettings(Section):
     """The container of tasks that name none."""
 
     image: str = key(
@@ -63,8 +63,8 @@ class DefaultDockerSettings:
     )
 
 
-@attrs.frozen
-class DockerMountSettings:
+@attrs.frozen(eq=False, repr=False)
+class DockerMountSettings(Section):
     """Where the host's folders appear inside a container. Paths of the container: ``~`` is that of its user."""
 
     bootstrap_folder: str = key(_MOUNTS + "bootstrap_folder", TEXT, "/.clearml.bootstrap", "The agent's own tools")
@@ -85,8 +85,8 @@ class DockerMountSettings:
     pip_download: str = key(_MOUNTS + "pip_download", TEXT, "/root/.clearml/pip-download-cache", "Downloaded packages")
 
 
-@attrs.frozen
-class HideDockerEnvSettings:
+@attrs.frozen(eq=False, repr=False)
+class HideDockerEnvSettings(Section):
     """What is masked in a docker command before it is shown."""
 
     enabled: bool = key(
@@ -100,9 +100,9 @@ class HideDockerEnvSettings:
     )
 
 
-@attrs.frozen
-class BootstrapSettings:
-    """The classic agent's bundle of static tools. The keys are known; our containers need no bundle."""
+@attrs.frozen(eq=False, repr=False)
+class BootstrapSettings(Section):
+    """Ready-made tools for containers."""
 
     use_bootstrap: bool = key(
         _BOOT + "use_bootstrap", SWITCH, True, "Mount ready-made tools into containers in place of installing them"
@@ -147,8 +147,8 @@ class BootstrapSettings:
     )
 
 
-@attrs.frozen
-class DockerSettings:
+@attrs.frozen(eq=False, repr=False)
+class DockerSettings(Section):
     """How tasks run in containers."""
 
     default: DefaultDockerSettings = group(DefaultDockerSettings)

@@ -8,11 +8,11 @@ from pathlib import Path
 import attrs
 
 from clearml_agent_clone.config.kinds import CREDENTIALS, PATH, SWITCH, TEXT, WHOLE, WORDS, Credential
-from clearml_agent_clone.config.schema import group, key
+from clearml_agent_clone.config.schema import Section, group, key
 
 
-@attrs.frozen
-class VcsCacheSettings:
+@attrs.frozen(eq=False, repr=False)
+class VcsCacheSettings(Section):
     """The folder of bare clones that checkouts are made from."""
 
     enabled: bool = key("agent.vcs_cache.enabled", SWITCH, True, "Keep clones of repositories and fetch into them")
@@ -22,8 +22,8 @@ class VcsCacheSettings:
     )
 
 
-@attrs.frozen
-class GitSettings:
+@attrs.frozen(eq=False, repr=False)
+class GitSettings(Section):
     """Credentials and habits of git (and the Mercurial keys, which are known but not used)."""
 
     user: str = key("agent.git_user", TEXT, "", "User name for repositories over https")
@@ -76,16 +76,3 @@ class GitSettings:
         "Put the root of the repository on PYTHONPATH in place of the working directory",
     )
     cache: VcsCacheSettings = group(VcsCacheSettings)
-    hg_user: str = key("agent.hg_user", TEXT, "", "User name for Mercurial", unused="Mercurial is not supported")
-    hg_password: str = key(
-        "agent.hg_pass", TEXT, "", "Password for Mercurial", secret=True, unused="Mercurial is not supported"
-    )
-    hg_host: str = key("agent.hg_host", TEXT, "", "Host for Mercurial", unused="Mercurial is not supported")
-    hg_extra_credentials: tuple[Credential, ...] = key(
-        "agent.hg.extra_credentials",
-        CREDENTIALS,
-        [],
-        "Further credentials for Mercurial",
-        secret=True,
-        unused="Mercurial is not supported",
-    )

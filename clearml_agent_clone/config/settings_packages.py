@@ -18,7 +18,7 @@ from clearml_agent_clone.config.kinds import (
     WORDS,
     choice,
 )
-from clearml_agent_clone.config.schema import key
+from clearml_agent_clone.config.schema import Section, key
 
 _PIP_VERSIONS = [
     "<20.2 ; python_version < '3.10'",
@@ -28,8 +28,8 @@ _PIP_VERSIONS = [
 _PM = "agent.package_manager."
 
 
-@attrs.frozen
-class PackageManagerSettings:
+@attrs.frozen(eq=False, repr=False)
+class PackageManagerSettings(Section):
     """What installs the packages, and from where."""
 
     type: str = key(_PM + "type", choice("pip", "conda", "poetry", "uv"), "pip", "What installs the packages")
@@ -141,17 +141,10 @@ class PackageManagerSettings:
     post_optional_packages: tuple[str, ...] = key(
         _PM + "post_optional_packages", WORDS, None, "The same, where a failure does no harm"
     )
-    uv_apply_environment: bool = key(
-        _PM + "uv_apply_environment",
-        SWITCH,
-        False,
-        "Documented for the classic agent",
-        unused="the classic agent never read it",
-    )
 
 
-@attrs.frozen
-class VenvsCacheSettings:
+@attrs.frozen(eq=False, repr=False)
+class VenvsCacheSettings(Section):
     """The store of environments that can be used again."""
 
     path: Path | None = key(
@@ -172,8 +165,8 @@ class VenvsCacheSettings:
     )
 
 
-@attrs.frozen
-class PipDownloadCacheSettings:
+@attrs.frozen(eq=False, repr=False)
+class PipDownloadCacheSettings(Section):
     """The folder of downloaded packages."""
 
     enabled: bool = key("agent.pip_download_cache.enabled", SWITCH, True, "Keep packages that were downloaded")
