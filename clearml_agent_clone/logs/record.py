@@ -72,4 +72,8 @@ def save_record(folder: Path, record: Record, *, durable: bool = False) -> None:
 
 
 def _mark(data: dict[str, Any]) -> Mark:
-    return Mark(**{**data, "place": Place(**data["place"])})
+    """The mark in ``data``, which must be whole: half a record would skip lines."""
+    place, mark = data["place"], data
+    if not (set(place) == set(attrs.fields_dict(Place)) and set(mark) == set(attrs.fields_dict(Mark))):
+        raise ValueError("not a mark")
+    return Mark(**{**mark, "place": Place(**place)})

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from clearml_agent_clone.errors import AgentError, Fatal
+from clearml_agent_clone.errors import AgentError, Cancelled, Fatal
 from clearml_agent_clone.logs.batch import Batch
 from clearml_agent_clone.logs.record import Mark, Record, load_record, save_record
 
@@ -74,6 +74,8 @@ class Sender:
             try:
                 if self._arrived(self._doubt.stamp):
                     self._commit(self._doubt)
+            except Cancelled:
+                raise
             except Fatal as error:
                 log.warning("cannot ask whether console lines arrived: %s", error)
             except AgentError as error:
@@ -97,9 +99,12 @@ class Sender:
             reply = self._send(batch.lines)
         except Fatal as error:
             return self._refused(batch, now, error)
+        except Cancelled:
+            self._doubt = batch.after
+            raise
         except AgentError as error:
             # Also errors of the user's making, such as credentials that were refused: somebody may mend them.
-            if self._arrived is not None and getattr(error, "may_have_acted", True):
+            if getattr(error, "may_have_acted", True):
                 self._doubt = batch.after
             self._back_off(now, error)
             return False

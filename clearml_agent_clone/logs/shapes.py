@@ -56,6 +56,8 @@ class Shape:
 
         Its head begins at ``first`` or later.
         """
+        if self.head.search(text, first) is None:
+            return None
         run = len(text.rstrip(self.inside)) if self.inside else 1 + max(map(text.rfind, self.outside))
         at = max(first, run - CONTEXT)
         while match := self.head.search(text, at):

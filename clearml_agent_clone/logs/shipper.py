@@ -8,6 +8,7 @@ a request so slow that the server stores it after it was asked for it and said n
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -33,7 +34,7 @@ OUTPUT_LEVEL = "DEBUG"
 _READ = 768 * 1024
 _REQUESTS_PER_STEP = 16
 _FLOWING = 0.15
-_IDLE = 0.5
+_IDLE = 0.25
 
 
 @attrs.frozen
@@ -139,7 +140,7 @@ class Shipper:
             now: seconds of a monotonic clock.
         """
         with self._lock:
-            echo_delay = self._echo.step(now) if self._echo is not None else _IDLE
+            echo_delay = self._echo.step(now) if self._echo is not None else math.inf
             return min(self._ship_new(now), echo_delay)
 
     def finish(self, deadline: float | None = None) -> Delivery:

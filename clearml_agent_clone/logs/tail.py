@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from clearml_agent_clone.logs.reader import LONG_LINE, Piece, Place, Reader
 
-_FIRST_WAIT = 1.0
+_FIRST_WAIT = 0.7  # with the time it takes to see the line at all, less than a second
 _LONGEST_WAIT = 5.0
 
 
 class Tail:
     """Follows one spool.
 
-    A line without its end is shown after a second. A progress bar that goes on redrawing it is shown again after
-    one second, two, four and then every five, until the line ends.
+    A line without its end is shown within a second. A progress bar that goes on redrawing it is shown again after
+    a second and a half, three and then every five, until the line ends.
 
     Attributes:
         place: how far it got.

@@ -39,6 +39,7 @@ class FakeServer:
     requests: list[list[dict[str, Any]]] = attrs.Factory(list)
     sizes: list[int] = attrs.Factory(list)
     attempts: int = 0
+    answer: dict[str, Any] | None = None
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
 
@@ -48,7 +49,7 @@ class FakeServer:
         self.requests.append([json.loads(line) for line in lines])
         self.sizes.append(len(b"\n".join(lines)))
         self.after()
-        return {"added": len(lines), "errors": 0, "errors_info": {}}
+        return self.answer or {"added": len(lines), "errors": 0, "errors_info": {}}
 
     @property
     def events(self) -> list[dict[str, Any]]:
