@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clearml_agent_clone.api.types import Queue
     from clearml_agent_clone.config import Loaded
     from clearml_agent_clone.launch.gpus import GpuChoice
+    from clearml_agent_clone.worker.nursery import Nursery
     from clearml_agent_clone.worker.registry import WorkerName
 
 READY_VARIABLE = "CLEARML_AGENT_READY_FD"
@@ -98,18 +99,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, services: bool) -> int:
+    from clearml_agent_clone.runner.background import become_runner  # noqa: PLC0415
+    from clearml_agent_clone.worker.nursery import Nursery  # noqa: PLC0415
+
+    with Nursery() as nursery:
+        nursery.open(become_runner)  # first of all: what is opened later must not be shared with the runners
+        return _serve(arguments, loaded, choice, nursery, services=services)
+
+
+def _serve(
+    arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, nursery: Nursery, *, services: bool
+) -> int:
     from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
     from clearml_agent_clone.logs.daemon_log import configure  # noqa: PLC0415
-    from clearml_agent_clone.monitoring import make_sampler  # noqa: PLC0415
-    from clearml_agent_clone.runner.background import become_runner  # noqa: PLC0415
+    from clearml_agent_clone.runner.heartbeat import make_sampler  # noqa: PLC0415
     from clearml_agent_clone.util.files import private_dir, slug  # noqa: PLC0415
     from clearml_agent_clone.worker.daemon import UNLIMITED, Daemon, DaemonOptions  # noqa: PLC0415
-    from clearml_agent_clone.worker.nursery import Nursery  # noqa: PLC0415
     from clearml_agent_clone.worker.registry import register  # noqa: PLC0415
 
     settings = loaded.settings
-    nursery = Nursery()
-    nursery.open(become_runner)  # first of all: what is opened later must not be shared with the runners
     client = common.connect(loaded)
     queues = _queues(client, arguments.queue, create=arguments.create_queue)
     registration = register(settings.state_dir, _name(loaded, choice))
@@ -144,10 +152,7 @@ def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, s
         sampler=make_sampler(settings, choice.visible),
         nursery=nursery,
     )
-    try:
-        daemon.run(on_ready=_tell_parent)
-    finally:
-        nursery.close()
+    daemon.run(on_ready=_tell_parent)
     return 0
 
 

@@ -75,4 +75,11 @@ class GitSettings(Section):
         False,
         "Put the root of the repository on PYTHONPATH in place of the working directory",
     )
+    allow_local: bool = key(
+        "agent.git_allow_local",
+        SWITCH,
+        False,
+        "Let tasks of a queue name repositories by file:// URL or path; execute always allows it",
+        own=True,
+    )
     cache: VcsCacheSettings = group(VcsCacheSettings)

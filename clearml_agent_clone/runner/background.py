@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import configparser  # noqa: F401 - like those below, needed on the way: imported here, the nursery has paid for it
 import logging
 import socket
 from pathlib import Path
 
-import psutil  # noqa: F401 - needed at a task's end; imported here so that the nursery has paid for it
+import psutil  # noqa: F401
 
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.session import ServerAccess, Session

@@ -17,8 +17,7 @@ from clearml_agent_clone.api.types import Task, TaskStatus
 from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.errors import AgentError, UserError
 from clearml_agent_clone.launch.gpus import choose_gpus
-from clearml_agent_clone.monitoring import make_sampler
-from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
+from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat, make_sampler
 from clearml_agent_clone.runner.job import Job, RunFolder, new_run_id
 from clearml_agent_clone.runner.outcome import Cause
 from clearml_agent_clone.runner.runner import Runner

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import attrs
 
-from clearml_agent_clone.monitoring import MachineStats
+from clearml_agent_clone.config import Settings
+from clearml_agent_clone.monitoring import MachineStats, Sampler, new_sampler
 
 
 @attrs.frozen
@@ -87,3 +88,9 @@ class Heartbeat:
             self._next_stats = now + (3.0 if self._first else self._interval)
         self._first = False
         return max(0.0, self._next_stats - now)
+
+
+def make_sampler(settings: Settings, visible: str | None) -> Sampler:
+    """The samples that the configuration asks for, of the GPUs that are ours."""
+    wanted = settings.agent.resource_monitoring
+    return new_sampler(wanted.disk_use_path, visible, default_gpu_usage=wanted.default_gpu_utilization)

@@ -110,10 +110,13 @@ class RunFolder:
         return self.path / "clearml.conf"
 
     def claim_for(self, name: str, pid: int | None = None) -> None:
-        """Write down that ``pid`` (this process) is the run's ``name``: ``runner`` or ``user``."""
+        """Write down that ``pid`` (this process) is the run's ``name``: ``runner`` or ``user``.
+
+        Not forced to disk: after a power cut there is no such process.
+        """
         identity = ProcessId.of(pid if pid is not None else os.getpid())
         if identity is not None:
-            write_json(self.path / f"{name}.json", identity.to_record())
+            write_json(self.path / f"{name}.json", identity.to_record(), durable=False)
 
     def process(self, name: str) -> ProcessId | None:
         """The identity written by ``claim_for``."""

@@ -70,7 +70,7 @@ class Preparation:
     def _source(self) -> SourceResult:
         self.on_step("source")
         begin = time.monotonic()
-        plan = source_plan(self.task, self.loaded)
+        plan = source_plan(self.task, self.loaded, by_hand=not self.job.owner_id)
         result = fetch_source(plan, self.folder.code, self.console, self.cancel)
         check_entry_point(result)
         self.timing.source = time.monotonic() - begin
@@ -107,9 +107,14 @@ class Preparation:
         )
 
 
-def source_plan(task: Task, loaded: Loaded) -> SourcePlan:
-    """Which code the task means; nothing is fetched."""
-    return plan_source(task.script, SourceSettings.from_settings(loaded.settings.agent.git, os.environ))
+def source_plan(task: Task, loaded: Loaded, *, by_hand: bool) -> SourcePlan:
+    """Which code the task means; nothing is fetched.
+
+    ``by_hand``: somebody at this machine asked for just this task, who may name a folder of it as the repository.
+    """
+    git = loaded.settings.agent.git
+    settings = SourceSettings.from_settings(git, os.environ, allow_local=by_hand or git.allow_local)
+    return plan_source(task.script, settings)
 
 
 def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) -> EnvironmentPlan:
@@ -133,7 +138,7 @@ def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None], inherited: M
     """
     del inherited
     say(f"Task {task.id} ({task.name or 'no name'}), status {task.status.value}")
-    for line in source_plan(task, loaded).describe():
+    for line in source_plan(task, loaded, by_hand=True).describe():
         say(line)
     for line in environment_plan(task, loaded, None).describe():
         say(line)

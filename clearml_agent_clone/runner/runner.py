@@ -15,6 +15,7 @@ from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
 from clearml_agent_clone.launch.processes import end_all, members
 from clearml_agent_clone.logs import Redactor, Shipper, Spool
+from clearml_agent_clone.logs.spool import SPOOL_NAME
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.runner.outbox import Outbox
@@ -59,7 +60,8 @@ class Runner:
         self._client = client
         self._journal = Journal.open(folder.state_file)
         self._stop = StopSignal()
-        self._spool = Spool.create(private_dir(folder.logs))
+        logs = private_dir(folder.logs)
+        self._spool = Spool.open(logs) if (logs / SPOOL_NAME).exists() else Spool.create(logs)
         self._shipper = Shipper(
             self._spool,
             lambda lines: client.events.send(lines, retry=ONCE),

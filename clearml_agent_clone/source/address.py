@@ -28,7 +28,7 @@ _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 _SCP = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[^\]]*\]|[^/:@\[]+):(?P<path>.*)", re.DOTALL)
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_USER_INFO = re.compile(r"(?<=://)[^/\s'\"@]*(?:@[^/\s'\"@]*)*@")
+_USER_INFO = re.compile(r"(?<=://)[^/\s]*@")
 
 
 @attrs.frozen
@@ -172,7 +172,7 @@ def _local(text: str, path: str, allow_local: bool) -> Address:
         raise _refused(
             text,
             "is a path of one machine",
-            remedy="Record the task from a clone of a shared repository, or allow local paths on this agent",
+            remedy="Record the task from a clone of a shared repository, or set agent.git_allow_local to true on this agent",
         )
     return Address("file", path=path)
 

@@ -17,6 +17,7 @@ from clearml_agent_clone.api.types import Entry, Queue
 from clearml_agent_clone.config import Settings
 from clearml_agent_clone.errors import AgentError
 from clearml_agent_clone.launch.gpus import GpuChoice
+from clearml_agent_clone.launch.processes import end_all, members
 from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
@@ -79,6 +80,7 @@ class Daemon:
         self._registration = registration
         self._stopping: StopMode | None = None
         self._restarted: set[str] = set()
+        self._grace = settings.agent.abort_grace_sec
         self._runs = settings.state_dir / "runs"
         self._runners = Runners(self._runs, nursery, self._changed, keep=options.keep_runs)
         queue_ids = [queue.id for queue in options.queues]
@@ -171,6 +173,7 @@ class Daemon:
         else:
             reason = f"runner lost: {run.last_words or 'it died without a word'}"
             log.error("task %s: %s", job.task_id, reason)
+            end_all(lambda: members(job.run_id), self._grace)
             try:
                 self._client.tasks.failed(job.task_id, reason=reason, force=True)
             except AgentError as error:

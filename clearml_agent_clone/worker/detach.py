@@ -36,8 +36,8 @@ def start_detached(state_dir: Path, say: Callable[[str], None], argv: list[str] 
             env={**os.environ, READY_VARIABLE: str(write_end)},
         )
     os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        ready = pipe.read(16)  # ends with the word, or empty when the child is gone
+    ready = os.read(read_end, 16)  # the word, or nothing when the child is gone
+    os.close(read_end)
     say(output.read_text(errors="replace").rstrip())
     if ready:
         say(f"Daemon is running in the background, pid {child.pid}")

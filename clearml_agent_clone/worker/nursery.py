@@ -19,7 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, final
 
 import attrs
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_PATH = 8192
 _PATIENCE = 5.0
+_HIGHEST_DESCRIPTOR = 256  # nothing that early in a daemon's life has a higher one
 
 
 @attrs.frozen
@@ -39,6 +40,7 @@ class Born:
     child: subprocess.Popen[bytes] | None = None
 
 
+@final
 class Nursery:
     """Starts runners. Without its process (never opened, or killed) it starts them as programs, which takes longer."""
 
@@ -67,6 +69,12 @@ class Nursery:
         with self._lock:
             process = self._fork(folder)
         return Born(process) if process is not None else _start_program(folder)
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the nursery; runners stay."""
@@ -103,6 +111,8 @@ def _nurse(line: socket.socket, become: Callable[[Path], int]) -> NoReturn:
     """Wait for folders and fork; never returns into the daemon's code."""
     try:
         os.setsid()  # a Ctrl-C at the daemon's terminal is not for us
+        os.closerange(3, line.fileno())
+        os.closerange(line.fileno() + 1, _HIGHEST_DESCRIPTOR)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our runners
         _name("clearml-nursery")

@@ -45,7 +45,8 @@ class ActiveRun:
             lines = (self.folder.path / "runner.log").read_text(errors="replace").splitlines()
         except OSError:
             return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return last.partition(": ")[2] or last  # without time, level and module
 
 
 class Runners:

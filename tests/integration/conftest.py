@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from clearml_agent_clone.server.embedded import EmbeddedServer, running_server
+from tests.helpers.worker_tools import Agent
 
 
 @attrs.define
@@ -74,3 +75,13 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         handle = Server(embedded)
         yield handle
         handle.http.close()
+
+
+@pytest.fixture
+def agent(server: Server, tmp_path: Path) -> Iterator[Agent]:
+    """An agent with a home of its own; its daemons end with the test."""
+    home = tmp_path / "home"
+    home.mkdir()
+    made = Agent(server, home)
+    yield made
+    made.close()
