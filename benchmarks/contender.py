@@ -50,7 +50,13 @@ class Contender:
         temporary.mkdir(parents=True, exist_ok=True)
         # The real interpreter goes first: launchers such as pyenv's look for their versions in HOME.
         path = os.pathsep.join([str(Path(sys.base_prefix) / "bin"), kept.get("PATH", os.defpath)])
-        return {**kept, "HOME": str(self.home), "TMPDIR": str(temporary), "PATH": path, **extra}
+        own = {
+            "HOME": str(self.home),
+            "TMPDIR": str(temporary),
+            "PATH": path,
+            "CLEARML_AGENT__AGENT__GIT_ALLOW_LOCAL": "true",  # the repositories here are folders; the peer ignores it
+        }
+        return {**kept, **own, **extra}
 
     def configure(self, text: str) -> None:
         """Write ``text`` as its clearml.conf."""

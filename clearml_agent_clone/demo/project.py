@@ -26,7 +26,7 @@ except ImportError:  # the task runs without packages where the demo has no SDK
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--epochs", type=int, default=5)
-task = Task.init(project_name="demo", task_name="train") if Task else None
+task = Task.init(project_name="demo", task_name="train", auto_resource_monitoring=False) if Task else None
 arguments = parser.parse_args()
 
 print(f"Python {platform.python_version()} in {sys.prefix}")

@@ -37,6 +37,7 @@ def isolated_environ(folder: Path, conf: Path) -> dict[str, str]:
         **kept,
         "UV_CACHE_DIR": kept.get("UV_CACHE_DIR") or str(caches / "uv"),
         "CLEARML_CONFIG_FILE": str(conf),
+        "CLEARML_AGENT__AGENT__GIT_ALLOW_LOCAL": "true",  # the demo's repository is a folder
         **{name: str(place) for name, place in own.items()},
     }
 

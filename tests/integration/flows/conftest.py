@@ -33,6 +33,11 @@ class Worker:
     patience: float
     """Seconds in which a task has to be through; installing packages is part of it."""
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables that tell a script where to send its tasks."""
+        return {"FLOW_QUEUE": self.queue, "FLOW_SERVICES": self.services}
+
 
 @attrs.frozen
 class User:
@@ -42,12 +47,12 @@ class User:
     project: Path
     environ: dict[str, str]
 
-    def run(self, script: str, *arguments: str) -> str:
-        """Run a script of the project as its user does; what it printed."""
+    def run(self, script: str, *arguments: str, worker: Worker | None = None) -> str:
+        """Run a script of the project as its user does; what it printed. Its variables name the ``worker``'s queues."""
         result = subprocess.run(
             [sys.executable, script, *arguments],
             cwd=self.project,
-            env=self.environ,
+            env={**self.environ, **(worker.variables if worker else {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -138,7 +143,9 @@ def worker(
     caches = _package_caches()
     with contextlib.ExitStack() as stack:
         for queue in (found.queue, found.services):
-            daemon = stack.enter_context(Daemon(contender, queue, "--cpu-only", **caches, FLOW_COLOUR="green"))
+            daemon = stack.enter_context(
+                Daemon(contender, queue, "--cpu-only", **caches, **found.variables, FLOW_COLOUR="green")
+            )
             _wait_worker(shared_server, daemon)
         yield found
 

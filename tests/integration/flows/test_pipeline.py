@@ -11,7 +11,7 @@ pytestmark = pytest.mark.sdk
 
 @pytest.mark.timeout(900)
 def test_three_steps_through_a_services_queue(user: Any, worker: Any) -> None:
-    controller = user.task_of(user.run("pipe.py", worker.queue, worker.services))
+    controller = user.task_of(user.run("pipe.py", worker=worker))
     user.wait(controller, 4 * worker.patience)
     steps = user.server.call("tasks.get_all", parent=controller, order_by=["created"])["tasks"]
     consoles = {step["name"]: user.console(step["id"]) for step in steps}

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.sdk
 
 @pytest.fixture(scope="module")
 def sent(user: Any, worker: Any) -> str:
-    output = user.run("remote.py", worker.queue)
+    output = user.run("remote.py", worker=worker)
     assert "running remotely" not in output
     return str(user.task_of(output))
 
@@ -36,7 +36,7 @@ def test_uncommitted_changes_travel_with_the_task(user: Any, worker: Any, sent: 
     committed = script.read_text()
     try:
         script.write_text(committed.replace("running remotely", "changed after the commit, running remotely"))
-        task = user.task_of(user.run("remote.py", worker.queue))
+        task = user.task_of(user.run("remote.py", worker=worker))
     finally:
         script.write_text(committed)
     assert "changed after the commit, running remotely: True" in user.completed(task, worker)

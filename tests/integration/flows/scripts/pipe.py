@@ -1,6 +1,6 @@
 """A pipeline of three steps, run by a controller that waits in a queue of its own."""
 
-import sys
+import os
 
 from clearml import PipelineController
 
@@ -19,10 +19,9 @@ def total(squares: list[int]) -> int:
     return sum(squares)
 
 
-steps_queue, controller_queue = sys.argv[1:3]
 pipe = PipelineController(name="three steps", project="flows", version="1.0", pool_frequency=0.02)
 pipe.add_parameter("count", default=4)
-pipe.set_default_execution_queue(steps_queue)
+pipe.set_default_execution_queue(os.environ["FLOW_QUEUE"])
 pipe.add_function_step(
     "load", load, function_kwargs={"count": "${pipeline.count}"}, function_return=["numbers"], packages=["clearml"]
 )
@@ -33,5 +32,5 @@ pipe.add_function_step(
     "total", total, function_kwargs={"squares": "${square.squares}"}, function_return=["sum"], packages=["clearml"]
 )
 print(f"TASK {pipe.id}", flush=True)
-pipe.start(queue=controller_queue, wait=False)
+pipe.start(queue=os.environ["FLOW_SERVICES"])
 print("pipeline done")

@@ -1,5 +1,6 @@
 """Starts here, goes on at a worker."""
 
+import os
 import sys
 
 from clearml import Task
@@ -8,7 +9,7 @@ task: Task = Task.init(project_name="flows", task_name="goes remote", auto_resou
 settings = {"steps": 2}
 task.connect(settings)
 print(f"TASK {task.id}", flush=True)
-task.execute_remotely(queue_name=sys.argv[1], exit_process=True)
+task.execute_remotely(queue_name=os.environ["FLOW_QUEUE"], exit_process=True)
 
 print(f"running remotely: {not task.running_locally()}, steps={settings['steps']}")
 sys.exit(int(settings["steps"]) - 2)
