@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from clearml_agent_clone.server.auth import COOKIE, Identity
 from clearml_agent_clone.server.faults import ApiFault
 from clearml_agent_clone.server.files.delete import delete_file, delete_many
-from clearml_agent_clone.server.files.paths import BadPath, locate
+from clearml_agent_clone.server.files.paths import BadPath, find
 from clearml_agent_clone.server.files.receive import (
     BadUpload,
     FileReceiver,
@@ -77,7 +77,7 @@ class FilesService:
     async def read(self, request: Request) -> Response:
         self._reader(request)
         download = "download" in request.query_params
-        return await run_in_threadpool(lambda: file_response(locate(self.root, _path(request)), download=download))
+        return await run_in_threadpool(lambda: file_response(find(self.root, _path(request)), download=download))
 
     async def form(self, request: Request) -> Response:
         self._writer(request)
@@ -91,7 +91,7 @@ class FilesService:
     async def delete(self, request: Request) -> Response:
         self._writer(request)
         path = _path(request)
-        if await run_in_threadpool(lambda: delete_file(self.root, locate(self.root, path))):
+        if await run_in_threadpool(lambda: delete_file(self.root, find(self.root, path))):
             return _json(path)
         return refusal(404, "no such file")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from clearml_agent_clone.server.files.paths import BadPath, locate, path_of
+from clearml_agent_clone.server.files.paths import BadPath, find, path_of
 
 
 def delete_file(root: Path, place: Path) -> bool:
@@ -31,7 +31,7 @@ def delete_many(root: Path, references: Iterable[str]) -> dict[str, Any]:
     errors: dict[str, list[str]] = {}
     for reference in references:
         try:
-            place = locate(root, path_of(reference))
+            place = find(root, path_of(reference))
         except (BadPath, ValueError) as error:
             errors.setdefault(f"Invalid path: {error}", []).append(reference)
             continue

@@ -41,6 +41,32 @@ def locate(root: Path, name: str) -> Path:
     return place
 
 
+def find(root: Path, name: str) -> Path:
+    """The place of a file that a client asks for: ``locate``, but also under its percent-encoded spelling.
+
+    The SDK quotes the name of a task before it makes it part of a path, and the URL that it keeps of a model is that
+    path as it is. Every reader of the URL then undoes a quoting that is part of the stored name.
+
+    Raises:
+        BadPath: as ``locate``.
+    """
+    exact = locate(root, name)
+    if os.path.lexists(exact):
+        return exact
+    place = root
+    for part in exact.relative_to(root).parts:
+        place /= part if os.path.lexists(place / part) else _spelled(place, part)
+    return locate(root, str(place.relative_to(root)))
+
+
+def _spelled(folder: Path, part: str) -> str:
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:  # no such folder: then the file is not there either
+        return part
+    return next((name for name in names if unquote(name) == part), part)
+
+
 def path_of(reference: str) -> str:
     """The path in ``reference``, which is a URL of this service or a bare path."""
     return unquote(urlsplit(reference).path)

@@ -171,6 +171,6 @@ def _models(db: sqlite3.Connection, task: dict[str, Any]) -> Html:
     for kind in ("input", "output"):
         for item in members(task, "models", kind):
             model = MODELS.find(db, str(item.get("model", ""))) or {}
-            name = link(str(model.get("uri", "")), item.get("name") or model.get("name"))
+            name = link(str(model.get("uri", "")), model.get("name") or item.get("name"))
             rows.append([kind, name, model.get("framework"), "yes" if model.get("ready") else "no"])
     return section("Models", table(["Kind", "Name", "Framework", "Published"], rows)) if rows else Html("")

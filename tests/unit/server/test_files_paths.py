@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearml_agent_clone.server.files.paths import BadPath, locate, path_of
+from clearml_agent_clone.server.files.paths import BadPath, find, locate, path_of
 from clearml_agent_clone.server.files.serve import content_type
 
 
@@ -67,6 +67,18 @@ def test_symbolic_links_are_no_way_out(root: Path) -> None:
     for name in ("out", "out/passwd", "in/x"):
         with pytest.raises(BadPath):
             locate(root, name)
+
+
+def test_a_quoted_spelling_is_found(root: Path) -> None:
+    (root / "a %22b%22" / "%2541").mkdir(parents=True)
+    (root / "%2e%2e").symlink_to("/etc")
+    assert find(root, 'a "b"/%41') == root / "a %22b%22/%2541"
+    assert find(root, 'a "b"/A') == root / "a %22b%22/A"
+    (root / 'a "b"').mkdir()
+    assert find(root, 'a "b"/%41') == root / 'a "b"/%41'
+    for name in ("../passwd", "%2e%2e/passwd"):
+        with pytest.raises(BadPath):
+            find(root, name)
 
 
 @given(
