@@ -75,7 +75,7 @@ def open_state(config: ServerConfig, addresses: Addresses) -> ServerState:
 
 
 def _lock(config: ServerConfig) -> filelock.BaseFileLock:
-    lock = filelock.FileLock(config.data / "server.lock", timeout=0, mode=0o600)
+    lock = filelock.FileLock(config.data / "server.lock", timeout=0, mode=0o600, thread_local=False)
     try:
         lock.acquire()
     except filelock.Timeout:
