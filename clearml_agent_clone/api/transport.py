@@ -320,7 +320,6 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     if len(data) > _LARGEST_ANSWER:
         response.close()
         raise DecodeError(f"the answer is larger than {_LARGEST_ANSWER} bytes")
-    response.read(1)  # an end that is missing shows only when one reads on
     if not data and "content-length" not in response.headers and "transfer-encoding" not in response.headers:
         raise ProtocolError("the answer broke off in its headers")  # which http.client takes for their end
     return data

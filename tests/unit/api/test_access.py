@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clearml_agent_clone.api.access import Retry, ServerAccess
@@ -11,6 +11,9 @@ from clearml_agent_clone.api.lines import add_up, pieces
 from clearml_agent_clone.api.proxy import proxy_for
 from clearml_agent_clone.config import ApiSettings, RetrySettings
 from clearml_agent_clone.errors import UserError
+
+patient = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be busy with something else; that says nothing about our code."""
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,7 @@ def test_the_usual_settings_end_soon_enough() -> None:
     assert retry == Retry()
 
 
+@patient
 @given(st.integers(0, 10**6), st.floats(0, 1e6), st.integers())
 def test_pauses_stay_within_their_bounds(repeat: int, asked: float, seed: int) -> None:
     retry, rng = Retry(base=0.5, cap=30.0), random.Random(seed)
@@ -77,6 +81,15 @@ def test_pauses_stay_within_their_bounds(repeat: int, asked: float, seed: int) -
     assert asked <= retry.pause(repeat, rng, asked) <= asked + 1.0
 
 
+def test_pauses_double_until_they_are_long_enough() -> None:
+    class Longest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    assert [Retry(base=0.5, cap=3.0).pause(repeat, Longest()) for repeat in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+
+
+@patient
 @given(st.lists(st.binary(min_size=1, max_size=20)), st.integers(1, 50))
 def test_pieces_keep_every_line_in_order(lines: list[bytes], limit: int) -> None:
     cut = list(pieces(lines, limit))

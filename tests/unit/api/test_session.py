@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -447,6 +448,22 @@ def test_a_new_connection_that_is_dropped_is_a_failure(server: ScriptedServer, s
     assert len(time.waits) == 2
 
 
+def test_a_dropped_connection_stays_in_doubt_when_no_new_one_comes(
+    server: ScriptedServer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    session.call("tasks.ping")
+    server.will("tasks.ping", hang_up)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = listener.getsockname()[1]
+    monkeypatch.setattr(session._transport, "_open", lambda: HTTPConnectionPool("127.0.0.1", nobody))
+    with pytest.raises(ServerUnreachable) as caught:
+        session.call("tasks.ping", retry=ONCE)
+    assert caught.value.code == "connection-refused"
+    assert caught.value.may_have_acted  # the first sending may have got through
+
+
 def test_adding_calls_use_a_connection_of_their_own(server: ScriptedServer, session: Session) -> None:
     session.call("tasks.ping")
     session.call("tasks.clone")
@@ -577,6 +594,22 @@ def test_stop_gives_up_a_held_call_at_once(server: ScriptedServer, new_session: 
     session.call("workers.unregister", {"worker": "w"})  # a stopping agent still says goodbye
 
 
+def test_a_socket_that_serves_another_call_again_is_out_of_reach() -> None:
+    from clearml_agent_clone.api.transport import _Exchange
+
+    ours, theirs = socket.socketpair()
+    exchange = _Exchange()
+    exchange.attach(ours)
+    exchange.detach()
+    exchange.abandon()
+    theirs.sendall(b"x")
+    assert ours.recv(1) == b"x"
+    exchange.attach(ours)
+    assert ours.recv(1) == b""
+    ours.close()
+    theirs.close()
+
+
 def test_interrupt_leaves_other_calls_alone(server: ScriptedServer, session: Session) -> None:
     session.login()
     begun, until = threading.Event(), threading.Event()
@@ -623,6 +656,15 @@ def test_lines_are_cut_at_the_largest_request(server: ScriptedServer, new_sessio
     assert all(len(seen.body) <= 26 or seen.body == long for seen in sent)
     assert total == {"added": 8, "errors": 1, "errors_info": {"bad": 3, "worse": 1}}
     assert acknowledged == [3, 1, 1, 3, 3]
+
+
+def test_lines_that_may_have_arrived_are_not_sent_again(server: ScriptedServer, session: Session, time: Time) -> None:
+    for answer in (fault(504), hang_up):
+        server.will("events.add_batch", fault(503), answer)
+        with pytest.raises((ServerBusy, ServerUnreachable)):
+            session.send_lines("events.add_batch", [b"{}"])
+    assert len(server.calls("events.add_batch")) == 4
+    assert len(time.waits) == 2
 
 
 def test_no_lines_are_no_request(server: ScriptedServer, session: Session) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clearml_agent_clone.api.token import Token, parse_version
@@ -20,11 +20,16 @@ ANYTHING = st.recursive(
 )
 
 
+patient = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be busy with something else; that says nothing about our code."""
+
+
 def _object(*classes: type[Any]) -> st.SearchStrategy[dict[str, Any]]:
     names = {field.name for cls in classes for field in attrs.fields(cls)} | {"execution"}
     return st.dictionaries(st.sampled_from(sorted(names)), ANYTHING, max_size=8)
 
 
+@patient
 @given(_object(Task, Script))
 def test_tasks(data: dict[str, Any]) -> None:
     task = Task.from_wire({**data, "script": data})
@@ -36,6 +41,7 @@ def test_tasks(data: dict[str, Any]) -> None:
         assert all(isinstance(value, str) for value in section.values())
 
 
+@patient
 @given(_object(Queue, Worker, TaskState))
 def test_the_others(data: dict[str, Any]) -> None:
     assert isinstance(Queue.from_wire(data).entries, tuple)
@@ -43,6 +49,7 @@ def test_the_others(data: dict[str, Any]) -> None:
     assert isinstance(TaskState.from_wire(data).runtime, dict)
 
 
+@patient
 @given(ANYTHING)
 def test_parts(value: Any) -> None:
     assert isinstance(Script.from_wire(value), Script)
@@ -51,6 +58,7 @@ def test_parts(value: Any) -> None:
     assert entry is None or entry.task
 
 
+@patient
 @given(ANYTHING)
 def test_tokens(value: Any) -> None:
     claims = {"api_version": value, "exp": value, "iat": value, "identity": value, "extensions": value}
