@@ -86,6 +86,11 @@ def test_a_line_that_is_no_json_is_counted() -> None:
     assert parsed.logs
 
 
+def test_lines_that_are_json_only_together_are_counted() -> None:
+    parsed = parse_lines([b'{"type": "log", "task": "t"', b'"msg": "x"}', b"{},{}", b"[" * 100_000], worker="", now=NOW)
+    assert parsed.errors == {"Invalid JSON": 4}
+
+
 def test_lone_surrogates_do_not_reach_the_database() -> None:
     parsed = parse_lines([b'{"type": "log", "task": "t", "msg": "a\\ud800b", "x": "\\udfff"}'], worker="", now=NOW)
     (row,) = parsed.logs[Owner("t")]
