@@ -12,7 +12,7 @@ import attrs
 from clearml_agent_clone.server import fields, query
 from clearml_agent_clone.server.documents import new_id
 from clearml_agent_clone.server.faults import ApiFault, invalid
-from clearml_agent_clone.server.projection import Projection, expand, parse_projection
+from clearml_agent_clone.server.projection import expand, parse_projection, with_ids
 from clearml_agent_clone.server.query import Where
 from clearml_agent_clone.server.registry import Call
 from clearml_agent_clone.server.store import Collection, Document
@@ -108,7 +108,7 @@ def get_all(
         _SCROLLS.keep(scroll_id, offset + len(documents))
     if expanded:
         expand(call.db, collection, documents, wanted, call.user)
-        wanted = Projection(wanted.included and ("id", *wanted.included), wanted.excluded)
+        wanted = with_ids(collection, wanted)
     return Listing([wanted.apply(document) for document in documents], scroll_id)
 
 

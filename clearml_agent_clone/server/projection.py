@@ -56,6 +56,14 @@ def parse_projection(collection: Collection, body: fields.Body) -> Projection:
     return Projection(tuple(name for name in names if not name.startswith("-")), excluded)
 
 
+def with_ids(collection: Collection, wanted: Projection) -> Projection:
+    """``wanted`` with the ids of the document and of every object in it that is asked for in part."""
+    if not wanted.included:
+        return wanted
+    partly = [name for name in (*_PEOPLE, *collection.references) if wanted.below(name)]
+    return Projection(("id", *wanted.included, *(f"{name}.id" for name in partly)), wanted.excluded)
+
+
 def expand(
     db: sqlite3.Connection, collection: Collection, documents: list[Document], wanted: Projection, owner: Identity
 ) -> None:
