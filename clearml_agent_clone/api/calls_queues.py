@@ -35,6 +35,11 @@ class Queues:
         """Whether the server holds ``next`` until a task comes, instead of answering at once."""
         return WAIT in self._session.server.extensions
 
+    @property
+    def remembers_claims(self) -> bool:
+        """Whether the server answers the same claim with the same task, so that a lost answer is no lost task."""
+        return CLAIM in self._session.server.extensions
+
     def resolve(self, name_or_id: str, *, create: bool = False) -> Queue:
         """The queue with this id, or else the only one with this name (upper and lower case alike).
 

@@ -13,6 +13,7 @@ from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.session import ServerAccess, Session
 from clearml_agent_clone.config import load_settings
 from clearml_agent_clone.errors import AgentError
+from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import RunFolder
 from clearml_agent_clone.runner.outcome import Outcome
 from clearml_agent_clone.runner.runner import Runner
@@ -37,6 +38,12 @@ def run_in_background(path: Path) -> Outcome:
     loaded = load_settings()
     session = Session(ServerAccess.from_settings(loaded.settings.api), host_name=socket.gethostname())
     client = Client(session)
-    runner = Runner(RunFolder(path), loaded, client)
+    folder = RunFolder(path)
+    job = folder.job()
+    own = OwnWorker(job.worker_id, job.task_id, job.queue_id, loaded.settings, client) if job.reports_worker else None
+    runner = Runner(folder, loaded, client, more_loops=own.loops if own else ())
     with stop_on_signals(runner):
-        return runner.run()
+        outcome = runner.run()
+    if own is not None:
+        own.leave()
+    return outcome

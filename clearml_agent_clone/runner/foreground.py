@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import sys
@@ -15,15 +14,13 @@ import attrs
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Task, TaskStatus
 from clearml_agent_clone.config import Loaded
-from clearml_agent_clone.errors import AgentError, UserError
+from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.gpus import choose_gpus
-from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat, make_sampler
+from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import Job, RunFolder, new_run_id
 from clearml_agent_clone.runner.outcome import Cause
 from clearml_agent_clone.runner.runner import Runner
 from clearml_agent_clone.runner.signals import stop_on_signals
-
-log = logging.getLogger(__name__)
 
 _STARTABLE = tuple(
     status.value
@@ -69,18 +66,12 @@ def run_in_foreground(task: Task, loaded: Loaded, client: Client, options: Foreg
         reports_worker=True,
     )
     folder = RunFolder.create(settings.state_dir / "runs", job)
-    sampler = make_sampler(settings, choice.visible)
-    heartbeat = Heartbeat(
-        client.workers, worker_id, queue_ids=(), doing=lambda: Doing(task.id), take_stats=sampler.take
-    )
+    own = OwnWorker(worker_id, task.id, "", settings, client)
     with _echo(options.log_file) as echo:
-        runner = Runner(folder, loaded, client, echo=echo, more_loops=(heartbeat, sampler))
+        runner = Runner(folder, loaded, client, echo=echo, more_loops=own.loops)
         with stop_on_signals(runner):
             outcome = runner.run()
-    try:
-        client.workers.unregister(worker_id, ())
-    except AgentError as error:
-        log.warning("unregister: %s", error)
+    own.leave()
     if not options.keep_run:
         shutil.rmtree(folder.path, ignore_errors=True)
     if outcome.cause is Cause.NOT_STARTED:

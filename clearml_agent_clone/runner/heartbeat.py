@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
 
+from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.config import Settings
+from clearml_agent_clone.errors import AgentError
 from clearml_agent_clone.monitoring import MachineStats, Sampler, new_sampler
+from clearml_agent_clone.util.loops import Loop
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -88,6 +94,34 @@ class Heartbeat:
             self._next_stats = now + (3.0 if self._first else self._interval)
         self._first = False
         return max(0.0, self._next_stats - now)
+
+
+class OwnWorker:
+    """A run that is a worker of its own, such as a service: it reports the machine itself and takes its leave."""
+
+    def __init__(self, worker_id: str, task_id: str, queue_id: str, settings: Settings, client: Client) -> None:
+        self._worker_id = worker_id
+        self._client = client
+        self._sampler = make_sampler(settings, None)
+        self._heartbeat = Heartbeat(
+            client.workers,
+            worker_id,
+            queue_ids=(),
+            doing=lambda: Doing(task_id, queue_id),
+            take_stats=self._sampler.take,
+        )
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """The duties, for as long as the task runs."""
+        return (self._heartbeat, self._sampler)
+
+    def leave(self) -> None:
+        """Make the server forget the worker."""
+        try:
+            self._client.workers.unregister(self._worker_id)
+        except AgentError as error:
+            log.warning("unregister: %s", error)
 
 
 def make_sampler(settings: Settings, visible: str | None) -> Sampler:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from clearml_agent_clone.api.types import Entry
+from clearml_agent_clone.errors import AgentError
 from clearml_agent_clone.util.files import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,16 @@ class TaskSource(Protocol):
     def next(self, queue_ids: Sequence[str], *, wait: float = 0.0, claim: str = "") -> Entry | None:
         """The next task of the first queue that has one; None when there is none after ``wait`` seconds."""
 
+    def put_back_first(self, task_id: str, queue_id: str) -> None:
+        """Make the task the queue's first again."""
+
     @property
     def waits(self) -> bool:
         """Whether the server holds the call until a task comes, instead of answering at once."""
+
+    @property
+    def remembers_claims(self) -> bool:
+        """Whether the server answers the same claim with the same task."""
 
 
 class ClaimRecord:
@@ -97,7 +105,12 @@ class Claims:
         entry = self._source.next(self._queue_ids, wait=LONGEST_WAIT, claim=self._record.current())
         if entry is None:
             return 0.0 if self._source.waits else self._interval
-        self._accept(entry)
+        try:
+            self._accept(entry)
+        except AgentError:
+            if not self._source.remembers_claims:
+                self._source.put_back_first(entry.task, entry.queue)
+            raise  # the same claim brings the same task again
         self._record.settled()
         if self._fair and entry.queue in self._queue_ids:
             after = self._queue_ids.index(entry.queue) + 1

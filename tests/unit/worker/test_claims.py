@@ -15,6 +15,7 @@ class Queues:
 
     def __init__(self, waits: bool, **queues: list[str]) -> None:
         self.waits = waits
+        self.remembers_claims = waits
         self.queues = queues
         self.claimed: dict[str, Entry] = {}
         self.lose_reply = False
@@ -32,6 +33,9 @@ class Queues:
                     raise Retryable("connection lost")
                 return entry
         return None
+
+    def put_back_first(self, task_id: str, queue_id: str) -> None:
+        self.queues[queue_id].insert(0, task_id)
 
 
 def make(queues: Queues, tmp_path: Path, *, free: int = 1, fair: bool = False) -> tuple[Claims, list[str]]:
@@ -93,6 +97,29 @@ def test_a_daemon_that_died_before_writing_the_task_down_gets_it_again(tmp_path:
     with pytest.raises(KeyboardInterrupt):
         dead.step(0)
     claims, taken = make(queues, tmp_path)
+    claims.step(1)
+    claims.step(2)
+    assert taken == ["a", "b"]
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_task_that_cannot_be_written_down_is_not_lost(tmp_path: Path, modern: bool) -> None:
+    queues = Queues(waits=modern, q=["a", "b"])
+    claims, taken = make(queues, tmp_path)
+    accept, full = claims._accept, [True]
+
+    def accept_when_there_is_room(entry: Entry) -> None:
+        if full[0]:
+            raise Retryable("disk full")
+        accept(entry)
+
+    claims._accept = accept_when_there_is_room
+    with pytest.raises(Retryable):
+        claims.step(0)
+    if not modern:
+        assert queues.queues["q"] == ["a", "b"]
+        queues.claimed.clear()
+    full[0] = False
     claims.step(1)
     claims.step(2)
     assert taken == ["a", "b"]
