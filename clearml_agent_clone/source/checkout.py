@@ -45,8 +45,12 @@ def lay_out(root: Path, mirror: Path, commit: str, address: Address, git: Git) -
         MissingObjectsError: the mirror does not have all that it takes.
         UserError, Retryable, Fatal: git cannot write the tree.
     """
-    _make_git_dir(root, mirror, commit, address)
-    finished = git.quiet("reset", "--hard", "--quiet", commit, cwd=root)
+    try:
+        _make_git_dir(root, mirror, commit, address)
+        finished = git.quiet("reset", "--hard", "--quiet", commit, cwd=root)
+    except BaseException:  # also when somebody asks to stop: no half tree stays behind
+        shutil.rmtree(root, ignore_errors=True)
+        raise
     if finished.ok:
         return
     shutil.rmtree(root, ignore_errors=True)
@@ -66,7 +70,7 @@ def update_submodules(root: Path, address: Address, settings: SourceSettings, gi
     Raises:
         UserError, Retryable, Fatal: one cannot be fetched.
     """
-    equipped = git.with_config(_same_transport(address, settings))
+    equipped = git.for_transfer(root).with_config(_same_transport(address, settings))
     finished = equipped.shown("submodule", "update", "--init", "--recursive", "--force", "--progress", cwd=root)
     if not finished.ok:
         raise _submodule_error(finished, address, root)
@@ -165,7 +169,9 @@ def checkout_submodule(root: Path, path: str, commit: str, address: Address, git
         return
     entry = f"160000,{commit},{path}"
     git.quiet("update-index", "--add", "--cacheinfo", entry, cwd=root)
-    finished = git.shown("submodule", "update", "--init", "--recursive", "--force", "--", path, cwd=root)
+    finished = git.for_transfer(root).shown(
+        "submodule", "update", "--init", "--recursive", "--force", "--", path, cwd=root
+    )
     git.quiet("reset", "--quiet", "--", path, cwd=root)
     if not finished.ok:
         raise _submodule_error(finished, address, root)

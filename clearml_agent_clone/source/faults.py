@@ -113,7 +113,8 @@ _NO_SUCH_REVISION = re.compile(
 )
 _MISSING = re.compile(
     r"bad object|could not parse object|unable to read|unable to parse|not a tree|missing (?:blob|tree|object)|bad tree"
-    r"|invalid object|not a valid object|unknown revision|needed a single revision|failed to (?:read|unpack)",
+    r"|invalid object|not a valid object|unknown revision|needed a single revision|failed to (?:read|unpack)"
+    r"|check \.git/objects/info/alternates",
     re.IGNORECASE,
 )
 _CORRUPT = re.compile(

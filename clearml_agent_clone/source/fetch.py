@@ -145,30 +145,38 @@ class _Repository:
 
     def _checkout(self, git: Git) -> Found:
         """Check out at once when the mirror can have the commit, else after a fetch, at last from a new clone."""
-        plan = self._plan
-        settings = plan.settings
-        mirror = Mirror(
-            plan.mirror or self._folder / "mirror.d",
-            self._address,
-            git,
-            fetch_args=settings.fetch_args,
-            attempts=settings.attempts,
-            clone_on_fail=settings.clone_on_pull_fail,
-        )
+        mirror = self._mirror(git)
+        revision = self._plan.revision
         self._had_mirror = mirror.exists
-        if plan.revision.is_exact and self._had_mirror:
+        if revision.is_exact and self._had_mirror:
             with contextlib.suppress(MissingObjectsError):
-                self._lay_out(mirror, plan.revision.name, git)
-                return Found(plan.revision.name, "mirror")
+                self._lay_out(mirror, revision.name, git)
+                return Found(revision.name, "mirror")
         found = self._obtain(mirror)
+        identity = mirror.identity
         try:
             self._lay_out(mirror, found.commit, git)
         except MissingObjectsError:
             with self._timed("fetch"):
-                mirror.rebuild()
+                mirror.rebuild(identity)
             found = attrs.evolve(self._obtain(mirror), how="clone")
             self._lay_out(mirror, found.commit, git)
         return found
+
+    def _mirror(self, git: Git) -> Mirror:
+        settings = self._plan.settings
+        arguments, refused = settings.usable_fetch_args()
+        if refused:
+            self._console.say(f"agent.git_fetch_args: {' '.join(refused)} cannot be used with a mirror and is left out")
+        return Mirror(
+            self._plan.mirror or self._folder / ".mirror",
+            self._address,
+            git,
+            fetch_args=arguments,
+            attempts=settings.attempts,
+            clone_on_fail=settings.clone_on_pull_fail,
+            verbose=settings.clone_verbose,
+        )
 
     def _reused(self, found: Found) -> tuple[str, ...]:
         if not self._had_mirror or found.how == "clone":

@@ -65,6 +65,13 @@ class Git:
             if console is not None:
                 console.flush()
 
+    def for_transfer(self, cwd: Path) -> Git:
+        """The same git, leaving ssh to ``core.sshCommand`` when the user has configured that and no variable."""
+        if self.environ.get("GIT_SSH_COMMAND") != _SSH:
+            return self
+        configured = self.quiet("config", "--get", "core.sshCommand", cwd=cwd).ok
+        return attrs.evolve(self, environ=_without(self.environ, "GIT_SSH_COMMAND")) if configured else self
+
     def with_environ(self, changes: Mapping[str, str]) -> Git:
         return attrs.evolve(self, environ={**self.environ, **changes})
 
@@ -88,7 +95,7 @@ def git_environ(environ: Mapping[str, str], *, allow_local: bool) -> dict[str, s
         GIT_DEFAULT_REF_FORMAT="files",
         GIT_OPTIONAL_LOCKS="0",
     )
-    clean.setdefault("GIT_ASKPASS", "/bin/false")  # else core.askPass could open a window on somebody's desktop
+    clean.setdefault("GIT_ASKPASS", "/bin/false")  # else core.askPass could open a window on a desktop
     if "GIT_SSH" not in clean:
         clean.setdefault("GIT_SSH_COMMAND", _SSH)
     return _add_config(clean, _SAFETY.items())
@@ -108,6 +115,10 @@ def check_version(git: Git, cwd: Path) -> None:
             remedy=f"Install git {_OLDEST[0]}.{_OLDEST[1]} or newer",
             code="git-too-old",
         )
+
+
+def _without(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key != name}
 
 
 def _add_config(environ: dict[str, str], entries: Iterable[tuple[str, str]]) -> dict[str, str]:

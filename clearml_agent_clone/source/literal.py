@@ -16,6 +16,9 @@ SHELLS = frozenset({"bash", "sh", "zsh"})
 _SCRIPT_ENDINGS = (".py", ".ipynb")
 _SHELL_ENDINGS = (".sh", ".bash", ".zsh")
 _FIRST_WORD = re.compile(r"""\s*(?P<word>"[^"]*"|'[^']*'|\S+)(?P<rest>.*)""", re.DOTALL)
+_SUBMODULE_NOTE = re.compile(
+    r"submodule .+ (?:contains (?:untracked|modified) content|[0-9a-f]{7,}\.{2,3}[0-9a-f]{7,}.*)"
+)
 _FUTURE = re.compile(r"from\s+__future__\s+import\b")
 
 
@@ -37,7 +40,9 @@ def is_literal(diff: str) -> bool:
     text = diff.strip().lower()
     if not text or text.startswith("diff "):
         return False
-    return not (text.startswith("submodule ") and any(line.startswith("diff ") for line in text.splitlines()))
+    if not text.startswith("submodule "):
+        return True
+    return not (_SUBMODULE_NOTE.match(text) or any(line.startswith("diff ") for line in text.splitlines()))
 
 
 def first_word(entry_point: str) -> tuple[str, str]:

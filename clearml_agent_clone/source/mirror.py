@@ -31,7 +31,9 @@ _REQUESTS = tuple(
     f"+refs/{name}/*:refs/agent/{name}/*" for name in ("pull", "merge-requests", "pull-requests", "changes")
 )
 _STALE_LOCK = re.compile(r"Unable to create '(?P<path>[^']+\.lock)': File exists")
+_MANY_PACKS = 40
 _PAUSES = (1.0, 4.0)
+_LOCK_PAUSE = 1.0  # longer than any git holds a lock on a ref
 _APPENDED_CONFIG = "[core]\n\tbare = true\n[gc]\n\tauto = 0\n\tpruneExpire = never\n[maintenance]\n\tauto = false\n"
 
 
@@ -71,6 +73,7 @@ class Mirror:
         self._fetch_args = fetch_args
         self._attempts = attempts
         self._clone_on_fail = clone_on_fail
+        self._verbose = ("--verbose",) if verbose else ()
 
     @property
     def exists(self) -> bool:
@@ -93,6 +96,7 @@ class Mirror:
         """
         asked = time.time()
         with self._locked():
+            self._clean_up()
             try:
                 found = self._obtain_locked(revision, branch, tag, asked)
             except _DamagedError:
@@ -103,9 +107,22 @@ class Mirror:
             raise self._not_found(revision, branch)
         return found
 
-    def rebuild(self) -> None:
-        """Replace a damaged mirror by a fresh clone; checkouts that borrow from it then borrow from the clone."""
+    @property
+    def identity(self) -> int:
+        """A number that changes when the mirror is replaced."""
+        try:
+            return (self.path / "objects").stat().st_ino
+        except OSError:
+            return 0
+
+    def rebuild(self, identity: int) -> None:
+        """Replace a damaged mirror by a fresh clone; checkouts that borrow from it then borrow from the clone.
+
+        Nothing is done when it is no longer the one of ``identity``: another task was here first.
+        """
         with self._locked():
+            if self.identity != identity:
+                return
             self._say(f"the mirror of {self._address.url} is damaged, cloning it again")
             self._clone()
 
@@ -152,6 +169,7 @@ class Mirror:
     # --- fetching ----------------------------------------------------------------------------------------------
 
     def _fetch(self, revision: Revision, branch: str, tag: str, *, fresh: bool) -> Found | None:
+        self._git = self._git.for_transfer(self.path)
         if revision.kind == "head":
             return self._fetch_default()
         for refspecs in self._steps(revision, branch, tag, fresh=fresh):
@@ -163,9 +181,9 @@ class Mirror:
                 raise self._failed_fetch(finished)
             if not finished.ok:
                 self._say("looking further")  # git has said what the host does not have
-            else:
-                self._pack_refs()
-                self._remember(started, revision, everything=_HEADS in refspecs)
+                continue  # what the mirror has under this name is stale
+            self._gather()
+            self._remember(started, revision, everything=_HEADS in refspecs)
             commit = self._find(revision)
             if commit:
                 return Found(commit, "fetch")
@@ -188,9 +206,14 @@ class Mirror:
             yield _REQUESTS
 
     def _failed_fetch(self, finished: Finished) -> Exception:
+        """The error for a failed fetch, or that of a damaged mirror when the fault lies there."""
         error = explain(finished, self._address)
-        unclear = isinstance(error, Fatal)
-        return _DamagedError() if is_corruption(finished) or (unclear and self._clone_on_fail) else error
+        if isinstance(error, Fatal) and (self._clone_on_fail or is_corruption(finished) or not self._is_sound()):
+            return _DamagedError()
+        return error
+
+    def _is_sound(self) -> bool:
+        return self._git.quiet("fsck", "--connectivity-only", "--no-dangling", "--no-progress", cwd=self.path).ok
 
     def _fetch_default(self) -> Found | None:
         answer = self._transfer("ls-remote", "--symref", "--", self._address.url, "HEAD", shown=False)
@@ -208,26 +231,44 @@ class Mirror:
 
     def _arguments(self, *, prune: bool) -> list[str]:
         """Arguments of ``git fetch``. A branch that became a folder of branches blocks a fetch unless it is pruned."""
-        chosen = ["--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--progress", *self._fetch_args]
+        chosen = [
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--recurse-submodules=no",
+            "--progress",
+            *self._verbose,
+            *self._fetch_args,
+        ]
         return [*chosen, "--prune"] if prune else chosen
 
-    def _pack_refs(self) -> None:
-        """Gather all refs in one file, which checkouts copy."""
-        self._git.quiet("pack-refs", "--all", cwd=self.path)
+    def _gather(self) -> None:
+        """Keep the mirror quick to read: all refs in one file, which checkouts copy, and not too many packs.
+
+        A geometric repack keeps every object of the packs that it joins, whether anything refers to it or not.
+        """
+        self._transfer("pack-refs", "--all", shown=False)
+        if len(list((self.path / "objects" / "pack").glob("*.pack"))) > _MANY_PACKS:
+            self._git.quiet("repack", "--geometric=2", "-d", "--quiet", cwd=self.path)
+
+    def _clean_up(self) -> None:
+        """Remove what transfers that were killed left behind; the lock is ours, so nobody needs it."""
+        for left_over in self._folder.glob("incoming-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        for file in (self.path / "objects" / "pack").glob("tmp_*"):
+            file.unlink(missing_ok=True)
 
     # --- cloning -----------------------------------------------------------------------------------------------
 
     def _clone(self) -> None:
         """Clone aside and move it into place, so that a mirror is there whole or not at all."""
         check_version(self._git, self._folder)
-        for left_over in self._folder.glob("incoming-*"):  # of a clone that was killed; the lock is ours
-            shutil.rmtree(left_over, ignore_errors=True)
+        self._git = self._git.for_transfer(self._folder)
         started = time.time()
         incoming = self._folder / f"incoming-{uuid.uuid4().hex[:12]}"
         try:
             finished = self._transfer(
                 "clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--progress",
-                "--origin=origin", "--", self._address.url, incoming,
+                "--origin=origin", *self._verbose, "--", self._address.url, incoming,
                 cwd=self._folder, again=incoming,
             )  # fmt: skip
             if not finished.ok:
@@ -258,24 +299,30 @@ class Mirror:
         ``again`` is what a failed attempt may leave behind and has to be gone before the next.
         """
         run = self._git.shown if shown else self._git.quiet
-        for pause in (*_PAUSES[: max(self._attempts - 1, 0)], None):
+        pauses = iter(_PAUSES[: max(self._attempts - 1, 0)])
+        freed: set[Path] = set()
+        while True:
             finished = run(*arguments, cwd=cwd or self.path)
-            if finished.ok or pause is None:
-                break
+            if finished.ok:
+                return finished
             stale = _STALE_LOCK.search(finished.errors or finished.output)
-            if stale is None and not isinstance(explain(finished, self._address), Retryable):
-                break
+            lock = Path(stale["path"]) if stale else None
+            pause = _LOCK_PAUSE if lock and lock not in freed else next(pauses, None)
+            error = explain(finished, self._address)
+            if pause is None or not (lock or (isinstance(error, Retryable) and error.code != "disk-full")):
+                return finished
             self._say(f"{reason(finished)}; trying again in {pause:.0f} s")
             self._wait(pause)
-            if stale is not None:
-                self._remove_lock(Path(stale["path"]))
+            if lock:
+                freed.add(lock)
+                self._remove_lock(lock)
             if again is not None:
                 shutil.rmtree(again, ignore_errors=True)
-        return finished
 
     def _remove_lock(self, path: Path) -> None:
         """Remove a lock file of a git that was killed: who holds our lock is the only one to write here."""
-        if path.is_relative_to(self.path):
+        path = self.path / path  # git names it relative to the mirror, or by its full path
+        if path.resolve().is_relative_to(self.path.resolve()):
             path.unlink(missing_ok=True)
 
     @contextlib.contextmanager

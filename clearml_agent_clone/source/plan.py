@@ -123,12 +123,13 @@ def plan_source(script: Script, settings: SourceSettings) -> SourcePlan:
             remedy="Create the task with the SDK (Task.init, Task.create) or fill in its execution section",
             code="no-script",
         )
-    literal = is_literal(script.diff)
+    changes = script.diff.removeprefix("\ufeff")
+    literal = is_literal(changes)
     if literal:
-        text, entry = plan_literal(script.diff, entry, name, shell=shell, keep_folders=bool(script.repository))
+        text, entry = plan_literal(changes, entry, name, shell=shell, keep_folders=bool(script.repository))
         plan = attrs.evolve(plan, literal=text, entry_point=entry)
-    elif script.diff.strip() and script.repository:
-        plan = attrs.evolve(plan, diff=script.diff)
+    elif script.repository and any(line.startswith("diff ") for line in changes.splitlines()):
+        plan = attrs.evolve(plan, diff=changes)
     if not entry and not literal:
         raise UserError(
             "the task has no entry point",

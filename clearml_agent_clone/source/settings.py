@@ -17,6 +17,14 @@ _HOST = re.compile(
     r"(?:(?P<scheme>[A-Za-z+]+)://)?(?:[^@/]*@)?(?P<host>\[[^\]]*\]|[^:/]+)(?::(?P<port>\d+))?(?P<prefix>/.*)?"
 )
 
+_FETCH_KEPT = re.compile(
+    r"--(?:force|prune|verbose|quiet|no-progress|ipv4|ipv6|atomic|update-shallow|(?:no-)?show-forced-updates)"
+    r"|-[fpvq46]|--(?:jobs=\d+|server-option=\S+)|-j\d+"
+)
+_FETCH_IMPLIED = re.compile(
+    r"--(?:all|(?:no-)?tags|(?:no-)?recurse-submodules|progress|no-auto-gc|no-auto-maintenance|prune-tags)(?:=.*)?|-[tnP]"
+)
+
 
 @attrs.frozen
 class GitCredential:
@@ -28,6 +36,7 @@ class GitCredential:
         password: password or token.
         prefix: only for paths below this one, such as ``/group``; whole path segments are compared.
         port: only for this port; None for any.
+        scheme: only over this transport; empty means https, or what the task's repository on that host has.
         bearer: the password is a token for an ``Authorization: Bearer`` header (Microsoft Entra).
     """
 
@@ -36,6 +45,7 @@ class GitCredential:
     password: str = attrs.field(repr=False)
     prefix: str = ""
     port: int | None = None
+    scheme: str = ""
     bearer: bool = False
 
     @classmethod
@@ -45,11 +55,15 @@ class GitCredential:
         if match is None:
             return cls(host.strip(), user, password, bearer=bearer)
         port = int(match["port"]) if match["port"] else None
-        return cls(match["host"], user, password, (match["prefix"] or "").rstrip("/"), port, bearer)
+        scheme = (match["scheme"] or "").lower()
+        scheme = scheme if scheme in {"https", "http"} else ""
+        return cls(match["host"], user, password, (match["prefix"] or "").rstrip("/"), port, scheme, bearer)
 
     def is_for(self, address: Address) -> bool:
         """Whether this may be sent to ``address``. An ssh address is asked for what its https twin would get."""
         if self.host and self.host.casefold() != address.host.casefold():
+            return False
+        if self.scheme and address.is_web and self.scheme != address.scheme:
             return False
         if self.port is not None and address.is_web and self.port != address.real_port:
             return False
@@ -122,6 +136,23 @@ class SourceSettings:
             force_exec_script=environ.get("CLEARML_AGENT_FORCE_EXEC_SCRIPT", ""),
             environ=dict(environ),
         )
+
+    def usable_fetch_args(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """``fetch_args`` apart: those that are passed to git, and those that have no place here.
+
+        What the mirror does anyway (all branches, tags, submodules later) belongs to neither. Options that run
+        programs or change what a mirror holds (``--upload-pack``, ``--depth``) are of the second kind.
+        """
+        kept, refused = [], []
+        arguments = iter(self.fetch_args)
+        for argument in arguments:
+            if argument in {"-j", "--jobs"}:
+                kept += [argument, *(value for value in (next(arguments, ""),) if value.isdigit())]
+            elif _FETCH_KEPT.fullmatch(argument):
+                kept.append(argument)
+            elif not _FETCH_IMPLIED.fullmatch(argument):
+                refused.append(argument)
+        return tuple(kept), tuple(refused)
 
     def credential_for(self, address: Address) -> GitCredential | None:
         """The first credential that may be sent to ``address``."""
