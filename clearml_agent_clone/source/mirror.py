@@ -65,6 +65,7 @@ class Mirror:
         fetch_args: tuple[str, ...] = (),
         attempts: int = 3,
         clone_on_fail: bool = False,
+        verbose: bool = False,
     ) -> None:
         self.path = folder / "mirror"
         self._folder = folder
