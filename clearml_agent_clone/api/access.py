@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
 
+from clearml_agent_clone.api.token import parse_version
 from clearml_agent_clone.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,6 +113,7 @@ class ServerAccess:
         timeout: of ordinary calls.
         login_timeout: of the login, which should notice a wrong address sooner.
         retry: of ordinary calls.
+        login_retry: of the login that a command begins with, where somebody may be watching.
         max_request_size: bytes at which JSON lines are cut into several requests.
         refresh_threshold: seconds of remaining life at which a token is renewed.
         requested_lifetime: life in seconds to ask for when logging in; None leaves it to the server.
@@ -125,6 +129,7 @@ class ServerAccess:
     timeout: Timeout = attrs.Factory(Timeout)
     login_timeout: Timeout = Timeout(5.0, 15.0)
     retry: Retry = attrs.Factory(Retry)
+    login_retry: Retry = Retry(attempts=5)
     max_request_size: int = 15 * 1024 * 1024
     refresh_threshold: float = 12 * 3600.0
     requested_lifetime: int | None = None
@@ -135,19 +140,24 @@ class ServerAccess:
         return self.url.startswith("https:")
 
     @classmethod
-    def from_settings(cls, settings: ApiSettings, *, max_api_version: tuple[int, int] | None = None) -> ServerAccess:
+    def from_settings(cls, settings: ApiSettings, environ: Mapping[str, str] = os.environ) -> ServerAccess:
         """The access that the configuration describes.
 
         A limit of repetitions counts where it is lower than ours. Where it is higher, the caller comes back later: a
         call that is repeated for hours would keep everything behind it waiting.
 
         Raises:
-            UserError: the server's address or the token is not what it should be.
+            UserError: the server's address, the token or CLEARML_AGENT_FORCE_MAX_API_VERSION is not what it should be.
         """
         retries, ours = settings.retries, Retry()
         limits = [
             limit for limit in (retries.total, retries.connect, retries.read, retries.status) if limit is not None
         ]
+        retry = Retry(
+            attempts=min([ours.attempts, *(limit + 1 for limit in limits)]),
+            base=min(ours.base, retries.backoff_factor),
+            cap=min(ours.cap, retries.backoff_max),
+        )
         lifetime = settings.request_token_expiration_sec
         return cls(
             url=settings.api_server,
@@ -156,13 +166,26 @@ class ServerAccess:
             token=settings.auth_token,
             verify=settings.verify_certificate,
             method=settings.default_method,
-            retry=Retry(
-                attempts=min([ours.attempts, *(limit + 1 for limit in limits)]),
-                base=min(ours.base, retries.backoff_factor),
-                cap=min(ours.cap, retries.backoff_max),
-            ),
+            retry=retry,
+            login_retry=attrs.evolve(retry, attempts=settings.initial_connect_retries + 1),
             max_request_size=settings.max_req_size,
             refresh_threshold=settings.token_expiration_threshold_sec,
             requested_lifetime=None if lifetime is None else int(lifetime),
-            max_api_version=max_api_version,
+            max_api_version=_version_limit(environ),
         )
+
+
+def _version_limit(environ: Mapping[str, str]) -> tuple[int, int] | None:
+    from clearml_agent_clone.config.variables_table import FORCE_MAX_API_VERSION  # noqa: PLC0415 - loaded by then
+
+    value = FORCE_MAX_API_VERSION.get(environ)
+    if not value:
+        return None
+    limit = parse_version(value)
+    if limit == (0, 0):
+        raise UserError(
+            f'CLEARML_AGENT_FORCE_MAX_API_VERSION "{value}" is not a version of the API',
+            remedy="Write it as 2.13, or unset it",
+            code="api-version-invalid",
+        )
+    return limit

@@ -88,7 +88,7 @@ class Session:
     @property
     def server(self) -> ServerInfo:
         """What the server told about itself when we logged in; logs in if that has not happened yet."""
-        return self.login()
+        return self._login.valid(self.access.retry).server
 
     @property
     def token(self) -> str:
@@ -96,14 +96,14 @@ class Session:
         return self._login.valid(self.access.retry).text
 
     def login(self, *, retry: Retry | None = None) -> ServerInfo:
-        """Log in if we are not, for instance at the start of a command, with a patience of its own.
+        """Log in if we are not, at the start of a command; by default with the patience of ``login_retry``.
 
         Raises:
             ServerUnreachable, ServerBusy: no login within the patience.
             CredentialsRefused: the server does not know us.
             NotClearML: something else answers at this address.
         """
-        return self._login.valid(retry or self.access.retry).server
+        return self._login.valid(retry or self.access.login_retry).server
 
     def call(
         self,

@@ -59,18 +59,29 @@ def test_from_settings() -> None:
         token_expiration_threshold_sec=60.0,
         request_token_expiration_sec=3600.0,
         retries=RetrySettings(connect=2, backoff_max=5.0),
+        initial_connect_retries=6,
     )
-    access = ServerAccess.from_settings(settings, max_api_version=(2, 13))
+    access = ServerAccess.from_settings(settings, {"CLEARML_AGENT_FORCE_MAX_API_VERSION": "2.13"})
     assert (access.url, access.access_key, access.secret_key) == ("http://host:8008", "k", "s")
     assert (access.verify, access.method, access.max_request_size) == (False, "PUT", 100)
     assert (access.refresh_threshold, access.requested_lifetime) == (60.0, 3600)
     assert (access.retry.attempts, access.retry.cap) == (3, 5.0)
+    assert (access.login_retry.attempts, access.login_retry.cap) == (7, 5.0)
     assert access.max_api_version == (2, 13)
 
 
 def test_the_usual_settings_end_soon_enough() -> None:
-    retry = ServerAccess.from_settings(ApiSettings(api_server="http://h")).retry
-    assert retry == Retry()
+    access = ServerAccess.from_settings(ApiSettings(api_server="http://h"), {})
+    assert access.retry == Retry()
+    assert access.login_retry.attempts == 5
+    assert access.max_api_version is None
+
+
+def test_a_limit_that_is_no_version() -> None:
+    with pytest.raises(UserError, match='CLEARML_AGENT_FORCE_MAX_API_VERSION "newest"'):
+        ServerAccess.from_settings(
+            ApiSettings(api_server="http://h"), {"CLEARML_AGENT_FORCE_MAX_API_VERSION": "newest"}
+        )
 
 
 @patient

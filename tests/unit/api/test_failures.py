@@ -47,7 +47,7 @@ def test_nobody_listens(time: Time) -> None:
     assert error.code == "connection-refused"
     assert error.message == f"http://127.0.0.1:{port} refused the connection"
     assert not error.may_have_acted
-    assert len(time.waits) == 7
+    assert len(time.waits) == 4
 
 
 def test_the_name_is_unknown() -> None:

@@ -448,6 +448,15 @@ def test_a_new_connection_that_is_dropped_is_a_failure(server: ScriptedServer, s
     assert len(time.waits) == 2
 
 
+def test_a_first_login_has_less_patience_than_a_call(server: ScriptedServer, session: Session, time: Time) -> None:
+    server.usual["auth.login"] = fault(503)
+    for use, waits in ((session.login, 4), (lambda: session.server, 7), (lambda: session.token, 7)):
+        time.waits.clear()
+        with pytest.raises(ServerBusy):
+            use()
+        assert len(time.waits) == waits
+
+
 def test_a_dropped_connection_stays_in_doubt_when_no_new_one_comes(
     server: ScriptedServer, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
