@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
@@ -37,7 +38,7 @@ def get_unique_metric_variants(call: Call, body: dict[str, Any]) -> dict[str, An
 def _condition(db: sqlite3.Connection, body: fields.Body) -> tuple[str, list[str]]:
     ids = fields.texts(body, "ids")
     if ids:
-        return f"WHERE owner.id IN ({', '.join('?' * len(ids))})", ids
+        return "WHERE owner.id IN (SELECT value FROM json_each(?))", [json.dumps(ids)]
     project = fields.text(body, "project")
     if not project:
         return "", []

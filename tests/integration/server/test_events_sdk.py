@@ -38,8 +38,13 @@ class Reported:
 
     task: str
     page: str
-    folder: Path
+    home: Path
     read: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """What was uploaded."""
+        return self.home / "upload"
 
 
 def run(script: str, *arguments: str, server: Any, home: Path) -> str:
@@ -74,7 +79,7 @@ def reported(shared_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Re
     assert page, printed
     output = run("read.py", task[1], server=shared_server, home=home)
     line = next(line for line in output.splitlines() if line.startswith("READ "))
-    return Reported(task[1], page[1], folder, json.loads(line.removeprefix("READ ")))
+    return Reported(task[1], page[1], home, json.loads(line.removeprefix("READ ")))
 
 
 def test_scalars(reported: Reported) -> None:
@@ -171,3 +176,15 @@ def test_the_printed_page(reported: Reported, shared_server: Any) -> None:
     for link in links:
         with shared_server.http.get(html.unescape(link), headers={"Cookie": f"clearml_token_basic={token}"}) as file:
             assert file.status_code == 200
+
+
+def test_deleting_takes_everything_along(reported: Reported, shared_server: Any) -> None:
+    """The last test of this file, as nothing is left after it."""
+    files = shared_server.state.config.files_dir / "events"
+    assert len([path for path in files.rglob("*") if path.is_file()]) > 5
+    run("delete.py", reported.task, server=shared_server, home=reported.home)
+    assert shared_server.failure("tasks.get_by_id", task=reported.task) == (400, 101)
+    with shared_server.state.db.read() as db:
+        for table in ("log_events", "point_events"):
+            assert db.execute(f"SELECT COUNT(*) FROM {table} WHERE owner = ?", (reported.task,)).fetchone() == (0,)
+    assert [path for path in files.rglob("*") if path.is_file()] == []
