@@ -11,7 +11,7 @@ import contextlib
 import enum
 import http.client
 import os
-import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,16 +19,11 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    ClosedPoolError,
-    DecodeError,
-    HTTPError,
-    ProtocolError,
-)
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import ClosedPoolError, DecodeError, HTTPError, ProtocolError, SSLError
 
 from clearml_agent_clone.api.access import ServerAccess, Timeout
+from clearml_agent_clone.api.exchange import EncryptedPool, Exchange, PlainPool, here
 from clearml_agent_clone.api.failures import explain
 from clearml_agent_clone.api.proxy import proxy_for
 from clearml_agent_clone.api.tls import tls_options
@@ -70,91 +65,6 @@ class Reuse(enum.Enum):
     NO = "no: it gets one of its own, so that it cannot happen"
 
 
-class _Exchange:
-    """One request on its way: what the connection tells and what may be done to it from another thread."""
-
-    def __init__(self) -> None:
-        self.sent = False
-        self.reused = False
-        self.answering = False
-        self.doubtful = False
-        self.abandoned = False
-        self._sock: socket.socket | None = None
-        self._lock = threading.Lock()
-
-    def attach(self, sock: socket.socket) -> None:
-        """The answer will come through ``sock``."""
-        with self._lock:
-            self._sock = sock
-            if self.abandoned:  # given up before there was a socket to shut
-                self._shut()
-
-    def detach(self) -> None:
-        """The answer is there; the socket may serve another request from now on."""
-        with self._lock:
-            self._sock = None
-
-    def abandon(self) -> None:
-        """Make the reading thread fail at once. From any thread."""
-        with self._lock:
-            self.abandoned = True
-            self._shut()
-
-    def _shut(self) -> None:
-        if self._sock is not None:
-            with contextlib.suppress(OSError):  # it was closed meanwhile, which is what was wanted
-                # Not the TLS layer's own shutdown: that one would take the object away under the reading thread.
-                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-
-
-class _Here(threading.local):
-    exchange: _Exchange | None = None
-
-
-_here = _Here()
-
-
-class _Observed:
-    """What both kinds of connection add: they tell the exchange of their thread how far it is."""
-
-    answered = 0
-    sock: Any
-
-    def connect(self) -> None:
-        self.answered = 0  # a connection object outlives its socket
-        super().connect()  # type: ignore[misc]  # the connection class stands behind it
-
-    def request(self, *args: Any, **options: Any) -> None:
-        if _here.exchange is not None:
-            _here.exchange.sent = True
-            _here.exchange.reused = self.sock is not None and self.answered > 0
-        super().request(*args, **options)  # type: ignore[misc]  # as above
-
-    def getresponse(self, *args: Any, **options: Any) -> Any:
-        exchange = _here.exchange
-        if exchange is not None:
-            exchange.attach(getattr(self.sock, "socket", self.sock))
-        response = super().getresponse(*args, **options)  # type: ignore[misc]  # as above
-        self.answered += 1
-        return response
-
-
-class _Plain(_Observed, HTTPConnection):
-    pass
-
-
-class _Encrypted(_Observed, HTTPSConnection):
-    pass
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _EncryptedPool(HTTPSConnectionPool):
-    ConnectionCls = _Encrypted
-
-
 class Transport:
     """Sends single requests; any thread may call it. It knows HTTP and nothing of ClearML."""
 
@@ -167,7 +77,7 @@ class Transport:
         self._lock = threading.Lock()
         self._tls: dict[str, Any] | None = None
         self._pool: HTTPConnectionPool | None = None
-        self._waiting: set[_Exchange] = set()
+        self._waiting: set[Exchange] = set()
 
     def send(self, request: Request, *, reuse: Reuse = Reuse.YES, stop: threading.Event | None = None) -> Answer:
         """Send one request and read the whole answer.
@@ -182,14 +92,14 @@ class Transport:
             Cancelled: given up by ``interrupt`` or ``stop``.
             UserError: the settings of proxy or TLS are wrong.
         """
-        exchange = _Exchange()
+        exchange = Exchange()
         with contextlib.nullcontext() if stop is None else self._announced(exchange):
             if stop is not None and stop.is_set():  # asked after being announced, so that no interruption is missed
                 raise Cancelled
             try:
                 if reuse is Reuse.NO:
                     return self._over_own(exchange, request)
-                return self._over_kept(exchange, request, _STALE_POOLS if reuse is Reuse.YES else 0)
+                return self._over_kept(exchange, request, resend=reuse is Reuse.YES)
             except (HTTPError, OSError, http.client.HTTPException) as error:
                 if exchange.abandoned:
                     raise Cancelled from None
@@ -211,26 +121,28 @@ class Transport:
         if pool is not None:
             pool.close()
 
-    def _over_kept(self, exchange: _Exchange, request: Request, resend: int) -> Answer:
-        for again in range(resend + 1):
+    def _over_kept(self, exchange: Exchange, request: Request, *, resend: bool) -> Answer:
+        for _ in range(_STALE_POOLS):
             pool = self._kept_pool()
             exchange.sent = exchange.reused = False
             try:
                 return self._exchange(pool, exchange, request)
-            except (ProtocolError, ClosedPoolError) as error:
-                if exchange.abandoned or again == resend or not _is_stale(error, exchange):
+            except ClosedPoolError:
+                continue  # another thread found out first that the connections were stale
+            except (ProtocolError, SSLError) as error:
+                if exchange.abandoned or not resend or not _is_stale(error, exchange):
                     raise
                 # The server closed a connection that had been idle. It closes all of them alike: start anew, at once.
                 exchange.doubtful |= exchange.sent
                 self._drop(pool)
-        raise AssertionError("the last round returns or raises")
+        return self._over_own(exchange, request)
 
-    def _over_own(self, exchange: _Exchange, request: Request) -> Answer:
+    def _over_own(self, exchange: Exchange, request: Request) -> Answer:
         with contextlib.closing(self._open()) as pool:
             return self._exchange(pool, exchange, request)
 
-    def _exchange(self, pool: HTTPConnectionPool, exchange: _Exchange, request: Request) -> Answer:
-        _here.exchange = exchange
+    def _exchange(self, pool: HTTPConnectionPool, exchange: Exchange, request: Request) -> Answer:
+        here.exchange = exchange
         try:
             response = pool.urlopen(
                 self._access.method,
@@ -252,10 +164,10 @@ class Transport:
                 response.release_conn()
             return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
         finally:
-            _here.exchange = None
+            here.exchange = None
 
     @contextlib.contextmanager
-    def _announced(self, exchange: _Exchange) -> Iterator[None]:
+    def _announced(self, exchange: Exchange) -> Iterator[None]:
         with self._lock:
             self._waiting.add(exchange)
         try:
@@ -285,14 +197,12 @@ class Transport:
             return _behind_proxy(self._proxy, self._access.url, options)
         parts = urlsplit(self._access.url)
         assert parts.hostname is not None
-        return (_EncryptedPool if with_tls else _PlainPool)(parts.hostname, parts.port, **options)
+        return (EncryptedPool if with_tls else PlainPool)(parts.hostname, parts.port, **options)
 
 
-def _is_stale(error: HTTPError, exchange: _Exchange) -> bool:
+def _is_stale(error: HTTPError, exchange: Exchange) -> bool:
     """Whether the connection was one that the server had let go: used before, and cut without one byte of answer."""
-    if isinstance(error, ClosedPoolError):  # another thread found out first
-        return True
-    cut = any(isinstance(reason, ConnectionError) for reason in error.args)
+    cut = any(isinstance(reason, ConnectionError | ssl.SSLEOFError) for reason in error.args)
     return cut and exchange.reused and not exchange.answering
 
 
@@ -304,7 +214,7 @@ def _behind_proxy(proxy: str, url: str, options: dict[str, Any]) -> HTTPConnecti
         headers = urllib3.make_headers(proxy_basic_auth=pair)
     try:
         manager = urllib3.ProxyManager(proxy, num_pools=1, proxy_headers=headers, **options)
-        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _EncryptedPool}
+        manager.pool_classes_by_scheme = {"http": PlainPool, "https": EncryptedPool}
         return manager.connection_from_url(url)
     except (HTTPError, ValueError) as error:
         shown = proxy.rpartition("@")[2]

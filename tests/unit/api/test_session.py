@@ -604,10 +604,10 @@ def test_stop_gives_up_a_held_call_at_once(server: ScriptedServer, new_session: 
 
 
 def test_a_socket_that_serves_another_call_again_is_out_of_reach() -> None:
-    from clearml_agent_clone.api.transport import _Exchange
+    from clearml_agent_clone.api.exchange import Exchange
 
     ours, theirs = socket.socketpair()
-    exchange = _Exchange()
+    exchange = Exchange()
     exchange.attach(ours)
     exchange.detach()
     exchange.abandon()
