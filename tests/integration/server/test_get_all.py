@@ -49,7 +49,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
             ("d", "other", [], "controller"),
         ]
         for name, project, tags, kind in rows:
-            body = {"name": f"task-{name}", "project": found.projects[project], "tags": tags, "type": kind}
+            body: dict[str, Any] = {
+                "name": f"task-{name}",
+                "project": found.projects[project],
+                "tags": tags,
+                "type": kind,
+            }
             body["hyperparams"] = {"Args": {"lr": {"value": name}}}
             found.ids[name] = found.call("tasks.create", **body)[2]["id"]
         found.call("tasks.create", name="task-h", type="training", system_tags=["hidden"])
