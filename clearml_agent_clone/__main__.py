@@ -1,23 +1,32 @@
 """The command line: finds the command, lets it parse and run, turns errors into one line and an exit code.
 
-Only argparse and the commands' parsers are imported here; a command imports what it runs when it runs.
+Only argparse is imported here, and of the commands the one that was asked for; a command imports what it runs when
+it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from clearml_agent_clone import __version__
-from clearml_agent_clone.cli import config, daemon, demo, execute, init, server
 from clearml_agent_clone.errors import AgentError, UserError
 
-_COMMANDS = (init, daemon, execute, config, server, demo)
+COMMANDS = {
+    "init": "set up clearml.conf: server, credentials, git",
+    "daemon": "take tasks from queues and run them",
+    "execute": "run one task here and now",
+    "config": "print the effective configuration, secrets masked",
+    "server": "run a ClearML-compatible server of your own on this machine",
+    "demo": "watch the agent do its work: a server, a worker and a task, in a temporary folder",
+}
+"""Each is a module of ``cli``; the texts stand here too, so that ``--help`` need not import them."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line, complete for the command that ``argv`` names."""
     parser = argparse.ArgumentParser(
         prog="clearml-agent",
         description="CLEARML-AGENT AI Orchestration DevOps: takes tasks from ClearML queues, reproduces their "
@@ -30,15 +39,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--debug", "-d", action="store_true", help="log more, show tracebacks, keep the folders of runs"
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in _COMMANDS:
-        command.add_parser(subparsers)
+    expanded = any(argument.startswith("@") for argument in argv)  # a file of arguments may name any command
+    for name, text in COMMANDS.items():
+        if expanded or name in argv:
+            importlib.import_module(f"clearml_agent_clone.cli.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=text)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 for an error that was told, 2 for wrong usage."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    parser = build_parser(given)
+    arguments = parser.parse_args(given)
     if arguments.command is None:
         parser.print_help()
         return 0

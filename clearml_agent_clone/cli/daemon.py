@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clearml_agent_clone.cli import common
@@ -195,6 +194,5 @@ def _tell_parent() -> None:
     """Tell ``--detached``'s parent, which waits for it, that we are up."""
     handle = os.environ.pop(READY_VARIABLE, "")
     if handle:
-        with Path(f"/proc/self/fd/{handle}").open("wb", buffering=0) as pipe:
-            pipe.write(b"ready\n")
+        os.write(int(handle), b"ready\n")
         os.close(int(handle))
