@@ -18,6 +18,7 @@ from clearml_agent_clone.demo.project import SCRIPT, make_project
 from clearml_agent_clone.demo.record import has_sdk, record_with_api, record_with_sdk
 from clearml_agent_clone.demo.worker import QUEUE, WORKER, isolated_environ, running_worker
 from clearml_agent_clone.errors import Fatal, UserError
+from clearml_agent_clone.util.files import write_atomic
 
 _LIMIT = 300.0
 _LOOK_EVERY = 0.2
@@ -49,7 +50,7 @@ def _run(folder: Path) -> bool:
         access = ServerAccess(server.api_url, access_key=server.access_key, secret_key=server.secret_key)
         session = stack.enter_context(Session(access))
         _say(f"server    {server.api_url}, its data in {folder} until the demo ends")
-        environ = isolated_environ(folder, server.conf_path)
+        environ = isolated_environ(folder, _client_config(folder, server.conf_path))
         stack.enter_context(running_worker(folder, environ, session))
         stack.callback(_hold_signals)  # the last thing in is the first thing out: cleaning up is not interrupted
         _say(f'worker    "{WORKER}", takes tasks from the queue "{QUEUE}"')
@@ -76,6 +77,13 @@ def _server(data: Path) -> Any:
             code="server-extra-missing",
         ) from None
     return running_server(data)
+
+
+def _client_config(folder: Path, conf: Path) -> Path:
+    """The server's own configuration for clients, with an SDK that does not hold up the end of a script for seconds."""
+    own = folder / "clearml.conf"
+    write_atomic(own, conf.read_text() + "sdk.development.report_use_subprocess: false\n", durable=False)
+    return own
 
 
 def _follow(session: Session, task: str) -> list[str]:

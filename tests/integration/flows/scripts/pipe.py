@@ -5,9 +5,9 @@ import os
 from clearml import PipelineController
 
 
-def load(count: int) -> list[int]:
+def load(count: str) -> list[int]:
     print(f"loading {count}")
-    return list(range(count))
+    return list(range(int(count)))
 
 
 def square(numbers: list[int]) -> list[int]:
