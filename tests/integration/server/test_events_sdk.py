@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-pytestmark = [pytest.mark.sdk, pytest.mark.slow]
+pytestmark = [pytest.mark.sdk, pytest.mark.slow, pytest.mark.timeout(300)]
 
 SCRIPTS = Path(__file__).parent / "scripts"
 NAME = "hostile \"name\" <script>alert(1)</script> 100% %41 ü / 'q' {a} & + #x?y=1"
