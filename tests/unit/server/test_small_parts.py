@@ -113,6 +113,7 @@ def test_envelope_of_a_fault() -> None:
 def test_metadata_from_a_list_or_an_object() -> None:
     item = {"key": "k", "type": "str", "value": "v"}
     assert metadata([item]) == metadata({"k": {"type": "str", "value": "v"}}) == {"k": item}
-    for bad in ("x", [1], [{}], {"k": 1}):
+    wrong: list[Any] = ["x", [1], [{}], {"k": 1}]
+    for bad in wrong:
         with pytest.raises(ApiFault):
             metadata(bad)
