@@ -23,7 +23,6 @@ _FAILED_FILE = re.compile(
     re.MULTILINE,
 )
 _CORRUPT = re.compile(r"(?:corrupt patch|patch fragment without header|patch with only garbage) at line (?P<line>\d+)")
-_TOO_LARGE = "# WARNING! git diff too large to store"
 
 
 @attrs.frozen
@@ -65,11 +64,6 @@ def apply_diff(text: str, root: Path, git: Git, base: str) -> Applied:
         return Applied("three-way", len(patch.files), submodules)
     assert first is not None
     raise _failure(first, patch, base)
-
-
-def is_too_large_notice(text: str) -> bool:
-    """Whether the SDK recorded a notice in place of a diff that was too large for it."""
-    return text.lstrip().startswith(_TOO_LARGE)
 
 
 def _attempts(patch: Patch, root: Path) -> Iterator[tuple[str, bytes, tuple[str, ...]]]:

@@ -20,10 +20,9 @@ from clearml_agent_clone.source.checkout import (
     lay_out,
     update_submodules,
 )
-from clearml_agent_clone.source.diff import apply_diff, is_too_large_notice
 from clearml_agent_clone.source.entry import Start, check_start, find_working_dir
 from clearml_agent_clone.source.git import Git, git_environ
-from clearml_agent_clone.source.literal import write_literal
+from clearml_agent_clone.source.literal import is_too_large_notice, write_literal
 from clearml_agent_clone.source.mirror import Found, Mirror
 from clearml_agent_clone.source.plan import SourcePlan
 from clearml_agent_clone.util.files import private_dir
@@ -194,6 +193,8 @@ class _Repository:
     def _apply(self, found: Found, git: Git) -> bool:
         if not self._plan.diff:
             return False
+        from clearml_agent_clone.source.diff import apply_diff  # noqa: PLC0415 - most tasks have none
+
         with self._timed("diff"):
             applied = apply_diff(self._plan.diff, self._root, git, self._base(found))
             for path, commit in applied.submodules:

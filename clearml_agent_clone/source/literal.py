@@ -45,6 +45,11 @@ def is_literal(diff: str) -> bool:
     return not (_SUBMODULE_NOTE.match(text) or any(line.startswith("diff ") for line in text.splitlines()))
 
 
+def is_too_large_notice(text: str) -> bool:
+    """Whether the SDK recorded a notice in place of a diff that was too large for it."""
+    return text.lstrip().startswith("# WARNING! git diff too large to store")
+
+
 def first_word(entry_point: str) -> tuple[str, str]:
     """The first word of a command line, without quotes, and the rest exactly as it was written."""
     match = _FIRST_WORD.fullmatch(entry_point)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -265,7 +265,7 @@ class Mirror:
         check_version(self._git, self._folder)
         self._git = self._git.for_transfer(self._folder)
         started = time.time()
-        incoming = self._folder / f"incoming-{uuid.uuid4().hex[:12]}"
+        incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._folder))
         try:
             finished = self._transfer(
                 "clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--progress",
@@ -284,11 +284,13 @@ class Mirror:
         (git_dir / "refs" / "heads").mkdir(parents=True)
         with (git_dir / "config").open("a") as config:
             config.write(_APPENDED_CONFIG)
-        old = self._folder / f"incoming-old-{uuid.uuid4().hex[:12]}"
         if self.path.exists():
-            self.path.rename(old)
-        git_dir.rename(self.path)
-        shutil.rmtree(old, ignore_errors=True)
+            old = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._folder))
+            self.path.rename(old / "damaged")
+            git_dir.rename(self.path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            git_dir.rename(self.path)
 
     # --- what both need ----------------------------------------------------------------------------------------
 

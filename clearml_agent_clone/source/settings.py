@@ -116,7 +116,10 @@ class SourceSettings:
     def from_settings(
         cls, git: GitSettings, environ: Mapping[str, str], *, allow_local: bool = False
     ) -> SourceSettings:
-        """From the configuration and the ``CLEARML_AGENT_*`` variables that are no configuration keys."""
+        """From the configuration and the ``CLEARML_AGENT_*`` variables that are no configuration keys.
+
+        ``allow_local`` allows paths of this machine whatever the configuration says (``execute``).
+        """
         scheme = environ.get("CLEARML_AGENT_SSH_URL_REPLACEMENT_SCHEME") or git.translate_ssl_replacement_scheme
         return cls(
             vcs_cache_enabled=git.cache.enabled,
@@ -130,7 +133,7 @@ class SourceSettings:
             force_ssh_host=git.host,
             force_ssh_user=git.force_ssh_user or "git",
             force_ssh_port=git.force_ssh_port,
-            allow_local=allow_local or _switch(environ, "CLEARML_AGENT_GIT_ALLOW_LOCAL"),
+            allow_local=allow_local or git.allow_local,
             clone_verbose=_switch(environ, "CLEARML_AGENT_GIT_CLONE_VERBOSE"),
             force_code_dir=environ.get("CLEARML_AGENT_FORCE_CODE_DIR", ""),
             force_exec_script=environ.get("CLEARML_AGENT_FORCE_EXEC_SCRIPT", ""),
