@@ -54,7 +54,8 @@ def parse_text(
     """As ``parse_file``, of a text; ``folder`` is where its includes are looked for."""
     positions = scan(text)
     found = Parsed({})
-    _collect(positions, folder, below, found, (Path(source),))
+    numbers: dict[str, str] = {}
+    _gather(positions, folder or Path(), below, (Path(source),), found=found, numbers=numbers)
     raw = _values(without_comment_lines(text, positions), source, environ=environ, folder=folder, found=found)
     if not isinstance(raw, Mapping):
         raise UserError(f"{source}: the file holds a list, not keys and values", code="config-syntax")
@@ -63,8 +64,8 @@ def parse_text(
         put(found.tree, below, tree)
     else:
         found.tree = tree
-    for path, number in positions.numbers.items():
-        _keep_digits(found.tree, f"{below}.{path}" if below else path, number)
+    for path, number in numbers.items():
+        _keep_digits(found.tree, path, number)
     return found
 
 
@@ -101,35 +102,48 @@ def _keep_digits(tree: Tree, path: str, number: str) -> None:
         put(tree, path, number)
 
 
-def _collect(positions: Positions, folder: Path | None, below: str, found: Parsed, above: tuple[Path, ...]) -> None:
-    """Gather lines, and those of included files; ``above`` are the files that led here, the last one this."""
+def _gather(
+    positions: Positions, folder: Path, below: str, files: tuple[Path, ...], *, found: Parsed, numbers: dict[str, str]
+) -> None:
+    """Note lines and numbers of a file, and of those that it includes.
+
+    Args:
+        positions: of the file's keys.
+        folder: where its includes are looked for.
+        below: the key that it is the content of.
+        files: the files that led here by including one another, the last one this.
+        found: gets lines, sources, included files.
+        numbers: gets numbers as they are written.
+    """
     prefix = f"{below}." if below else ""
     for include in positions.includes:
-        _collect_include(include, folder or Path(), prefix, found, above)
+        deeper = (prefix + include.below).rstrip(".")
+        for file in _included(include, folder, found):
+            if file in files or len(files) > _DEEPEST_INCLUDE:
+                raise UserError(f"the configuration file {file} includes itself", code="config-syntax")
+            found.files.append(file)
+            if file.is_file():
+                _gather(scan(_read(file)), file.parent, deeper, (*files, file), found=found, numbers=numbers)
+            elif len(files) == 1:
+                found.missing.append((include.line, include.target))
     for path, line in positions.lines.items():
         found.lines[prefix + path] = line
-        if len(above) > 1:
-            found.sources[prefix + path] = str(above[-1])
+        if len(files) > 1:
+            found.sources[prefix + path] = str(files[-1])
+    numbers.update((prefix + path, number) for path, number in positions.numbers.items())
 
 
-def _collect_include(include: Include, folder: Path, prefix: str, found: Parsed, above: tuple[Path, ...]) -> None:
+def _included(include: Include, folder: Path, found: Parsed) -> list[Path]:
+    """The files that an include statement means; none for what is not on this machine."""
     remote = include.target.startswith(("http://", "https://", "file://"))
     if "url" in include.how or "package" in include.how or remote:
         found.repeatable = False
-        return
-    pattern = folder / include.target
-    several = any(sign in include.target for sign in "*?")
-    if several:
+        return []
+    path = folder / include.target
+    if any(sign in include.target for sign in "*?"):
         found.repeatable = False  # a file may be added
-    for file in sorted(pattern.parent.glob(pattern.name)) if several else [pattern]:
-        if file in above or len(above) > _DEEPEST_INCLUDE:
-            raise UserError(f"the configuration file {file} includes itself", code="config-syntax")
-        found.files.append(file)
-        if file.is_file():
-            deeper = (prefix + include.below).rstrip(".")
-            _collect(scan(_read(file)), file.parent, deeper, found, (*above, file))
-        elif len(above) <= 1:
-            found.missing.append((include.line, include.target))
+        return sorted(path.parent.glob(path.name))
+    return [path]
 
 
 def _values(
@@ -146,7 +160,7 @@ def _values(
         with _surroundings(environ, found.variables):
             return pyhocon.ConfigFactory.parse_string(text, str(folder) if folder else None)
     except pyparsing.ParseBaseException as error:
-        raise _syntax_error(error, *_failed_text(error.pstr, text, source, found.files)) from None
+        raise _included_error(found.files) or _syntax_error(error, text, source) from None
     except pyhocon.ConfigException as error:
         raise _contradiction(str(error), source) from None
     except (OSError, UnicodeError):
@@ -156,13 +170,15 @@ def _values(
         raise UserError(f"{source}: cannot be read as HOCON ({reason})", code="config-syntax") from None
 
 
-def _failed_text(failed: str, text: str, source: str, files: Sequence[Path]) -> tuple[str, str]:
-    """The text that could not be parsed and its source: the file itself, or one that it includes."""
-    if failed != text:
-        for file in files:
-            if file.is_file() and _read(file) == failed:
-                return failed, str(file)
-    return text, source
+def _included_error(files: Sequence[Path]) -> UserError | None:
+    """The error of an included file that is no HOCON: pyhocon only says that the include statement was wrong."""
+    for file in reversed(files):
+        text = _read(file) if file.is_file() else ""
+        try:
+            pyhocon.ConfigFactory.parse_string(text, str(file.parent), resolve=False)
+        except pyparsing.ParseBaseException as error:
+            return _syntax_error(error, text, str(file))
+    return None
 
 
 class _Recording:

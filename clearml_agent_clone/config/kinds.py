@@ -108,7 +108,10 @@ def _number(value: Any, _environ: Mapping[str, str]) -> float:
 
 
 def _whole(value: Any, environ: Mapping[str, str]) -> int:
-    number = _number(value, environ)
+    try:
+        number = _number(value, environ)
+    except ValueError:
+        number = math.nan
     if not number.is_integer():
         raise ValueError("expected a whole number")
     return int(number)

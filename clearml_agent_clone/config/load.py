@@ -64,11 +64,12 @@ def load_settings(
     settings, derived = _settings(values, environment)
     settings = attrs.evolve(settings, config_files=tuple(place.path for place in places.files if stamps[place.path]))
     origins = Origins(layers, derived)
+    secrets = secret_values(merged, environment)
     environment_section, environment_problems = parse_environment(merged.get("environment"), origins.__getitem__)
     files_section, file_problems = parse_files(merged.get("files"), environment, origins.__getitem__)
     return Loaded(
         settings=settings,
-        tree=sdk_tree(settings, merged),
+        tree=sdk_tree(settings, merged, secrets),
         values=merged,
         origins=origins,
         problems=(
@@ -80,7 +81,7 @@ def load_settings(
             *environment_problems,
             *file_problems,
         ),
-        secrets=secret_values(merged, environment),
+        secrets=secrets,
         environment=environment_section,
         files=files_section,
         inputs=inputs,

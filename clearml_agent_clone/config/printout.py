@@ -66,7 +66,8 @@ class _Mask:
             return {key: self.below(item, (*path, str(key)), all_hidden=hidden) for key, item in value.items()}
         if value is None or value in ("", [], {}):
             return value
-        if hidden or self._is_secret(path, leaf=True):
+        objects = isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
+        if hidden or self._is_secret(path, leaf=not objects):
             return MASK
         if path == ("api", "credentials", "access_key"):
             return str(value)[:4] + MASK
@@ -76,15 +77,14 @@ class _Mask:
 
     def _is_secret(self, path: tuple[str, ...], *, leaf: bool) -> bool:
         name = path[-1] if path else ""
-        if self._open.match(name):
+        if not name or self._open.match(name):
             return False
         row = known_keys().get(".".join(path))
         if row is not None:
             return row.secret or self._hidden_too.match(name)
-        if path[:1] in (("api",), ("agent",)) and not is_known(".".join(path)) and resembles_secret(name):
-            return True
-        free = path[:1] not in (("api",), ("agent",)) or leaf
-        return bool(name) and free and (self._hidden.match(name) or (leaf and looks_secret(name)))
+        if path[0] in ("api", "agent") and not is_known(".".join(path)):
+            return leaf and (looks_secret(name) or resembles_secret(name))
+        return self._hidden.match(name) or (leaf and looks_secret(name))
 
 
 class _Rules:

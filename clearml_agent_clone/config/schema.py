@@ -30,6 +30,7 @@ class Key:
         default: as it would stand in the file; None where the key is absent by default.
         help: one line.
         secret: its whole value must never be shown.
+        embeds: its value may hold a secret somewhere inside, such as a password in a URL.
         own: the classic agent does not know it.
         unused: why the value has no effect here; empty for a key in use.
     """
@@ -39,6 +40,7 @@ class Key:
     default: Any
     help: str
     secret: bool = False
+    embeds: bool = False
     own: bool = False
     unused: str = ""
 
@@ -66,7 +68,7 @@ def _fields_of(section: Section) -> list[tuple[str, Any, bool]]:
     found = []
     for field in fields:
         row = field.metadata.get(_METADATA)
-        found.append((field.name, getattr(section, field.name), isinstance(row, Key) and row.secret))
+        found.append((field.name, getattr(section, field.name), isinstance(row, Key) and (row.secret or row.embeds)))
     return found
 
 
@@ -77,6 +79,7 @@ def key(
     help: str,  # noqa: A002 - the table reads best so
     *,
     secret: bool = False,
+    embeds: bool = False,
     own: bool = False,
     unused: str = "",
 ) -> T:
@@ -84,7 +87,7 @@ def key(
 
     The return type is that of the value, so that the type checker compares annotation and kind.
     """
-    row = Key(path, kind, default, help, secret=secret, own=own, unused=unused)
+    row = Key(path, kind, default, help, secret=secret, embeds=embeds, own=own, unused=unused)
     default_ = attrs.Factory(_default_of(row)) if kind.surroundings else typed_default(row, {})
     made: Any = attrs.field(default=default_, metadata={_METADATA: row})
     field: T = made

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from clearml_agent_clone.config.known import known_keys
-from clearml_agent_clone.config.masking import mask_urls
+from clearml_agent_clone.config.masking import mask_known, mask_urls
 from clearml_agent_clone.config.schema import plain, typed_items
 from clearml_agent_clone.config.settings import Settings
-from clearml_agent_clone.config.trees import Tree, drop, leaves, merge, put
-
-_URL_KEYS = ("agent.package_manager.extra_index_url", "agent.extra_docker_arguments")
+from clearml_agent_clone.config.trees import Tree, drop, find, merge, put
 
 
 def effective_values(settings: Settings) -> dict[str, Any]:
@@ -24,7 +23,7 @@ def effective_values(settings: Settings) -> dict[str, Any]:
     return values
 
 
-def sdk_tree(settings: Settings, values: Tree) -> Tree:
+def sdk_tree(settings: Settings, values: Tree, secrets: frozenset[str]) -> Tree:
     """What was configured, for the SDK.
 
     ``sdk`` and other sections are as the user wrote them. ``api`` is what was set, with every address and the
@@ -51,7 +50,14 @@ def sdk_tree(settings: Settings, values: Tree) -> Tree:
     for path, row in known_keys().items():
         if row.secret and path.startswith("agent."):
             drop(tree, path)
-    for path, value in list(leaves({"agent": tree.get("agent", {})})):
-        if path in _URL_KEYS and isinstance(value, list):
-            put(tree, path, [mask_urls(item) if isinstance(item, str) else item for item in value])
+        elif row.embeds and find(tree, path):
+            put(tree, path, _masked(find(tree, path), secrets))
     return tree
+
+
+def _masked(value: Any, secrets: frozenset[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _masked(item, secrets) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, secrets) for item in value]
+    return mask_urls(mask_known(value, secrets)) if isinstance(value, str) else value

@@ -17,7 +17,7 @@ _SECRET_NAME = re.compile(
     r"secret|passw|passphrase|(^|_)(pass|pat|pwd)($|_)|token|credential|(api|access|account|private|storage|auth)_?key",
     re.IGNORECASE,
 )
-_NOT_SECRET_NAME = re.compile(r"key_id$|(path|file|dir|json|sec|user|url|host)$", re.IGNORECASE)
+_NOT_SECRET_NAME = re.compile(r"(key_id|credentials_json|path|file|dir|_sec|user|url|host)$", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>\S+)")
 _PLAIN_WORDS = frozenset({"true", "false", "none", "null"})
 
@@ -44,17 +44,17 @@ def secret_values(tree: Tree, environ: Mapping[str, str]) -> frozenset[str]:
     return frozenset(value for value in found if len(value) >= _SHORTEST and value.lower() not in _PLAIN_WORDS)
 
 
-def _below(value: Any, name: str = "") -> Iterator[str]:
-    """Secrets of free-form parts, found by their name or in a URL or a ``-e NAME=value``."""
+def _below(value: Any, path: str = "") -> Iterator[str]:
+    """Secrets that are found by the name of a key outside the table, in a URL, or in a ``-e NAME=value``."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _below(item, str(key))
+            yield from _below(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for item in value:
-            yield from _below(item, name)
-    elif isinstance(value, str):
-        if looks_secret(name) and name != "access_key":
-            yield value
+            yield from _below(item, path)
+    elif looks_secret(path.rpartition(".")[2]) and not is_known(path):
+        yield from _texts(value)
+    if isinstance(value, str):
         for password in url_passwords(value):
             yield password
             yield unquote(password)

@@ -140,7 +140,7 @@ def _contents(item: Mapping[str, Any]) -> bytes:
         raise ValueError(f'target_format "{target}" is none of json, yaml, bytes and text')
     if str(item.get("format") or "").lower() == "base64":
         try:
-            decoded = base64.b64decode(str(value), validate=False)
+            decoded = base64.b64decode("".join(str(value).split()), validate=True)
         except (binascii.Error, ValueError):
             raise ValueError("contents are not base64") from None
         if target == "bytes":

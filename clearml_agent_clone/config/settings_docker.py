@@ -50,7 +50,7 @@ class DefaultDockerSettings(Section):
         "Image for tasks that name none",
     )
     arguments: tuple[str, ...] = key(
-        "agent.default_docker.arguments", WORDS, None, "Arguments of docker run that go with that image"
+        "agent.default_docker.arguments", WORDS, None, "Arguments of docker run that go with that image", embeds=True
     )
     update_back_task: bool = key(
         "agent.default_docker.update_back_task", SWITCH, True, "Record the chosen image and arguments with the task"
@@ -60,6 +60,7 @@ class DefaultDockerSettings(Section):
         OBJECTS,
         _image_rules(),
         "Rules that choose image, arguments and setup script by what the task recorded; the first match is used",
+        embeds=True,
     )
 
 
@@ -133,8 +134,10 @@ class BootstrapSettings(Section):
     uv_python_meta_file: str = key(
         _BOOT + "uv_python_meta_file", TEXT, None, "Path or URL of uv's list of Python downloads"
     )
-    uv_default_index_url: str = key(_BOOT + "uv_default_index_url", TEXT, None, "UV_DEFAULT_INDEX inside containers")
-    uv_index_url: str = key(_BOOT + "uv_index_url", TEXT, None, "UV_INDEX inside containers")
+    uv_default_index_url: str = key(
+        _BOOT + "uv_default_index_url", TEXT, None, "UV_DEFAULT_INDEX inside containers", embeds=True
+    )
+    uv_index_url: str = key(_BOOT + "uv_index_url", TEXT, None, "UV_INDEX inside containers", embeds=True)
     uv_use_builtin_tls: bool = key(_BOOT + "uv_use_builtin_tls", SWITCH, False, "Let uv use the certificates it brings")
     uv_insecure: str = key(_BOOT + "uv_insecure", TEXT, None, "Hosts whose certificates uv does not check")
     git_insecure: str = key(_BOOT + "git_insecure", TEXT, None, "Let git check no certificates inside containers")
@@ -163,6 +166,7 @@ class DockerSettings(Section):
         WORDS,
         None,
         "Arguments of docker run for every task; they are not recorded with it",
+        embeds=True,
     )
     extra_precedes_task: bool = key(
         "agent.docker_args_extra_precedes_task", SWITCH, True, "Those arguments win over the task's own"
@@ -186,13 +190,17 @@ class DockerSettings(Section):
         "agent.docker_allow_host_environ", SWITCH, False, "Replace $NAME in a task's -e arguments by the host's value"
     )
     extra_shell_script: tuple[str, ...] = key(
-        "agent.extra_docker_shell_script", WORDS, None, "Commands to run in the container before the task"
+        "agent.extra_docker_shell_script", WORDS, None, "Commands to run in the container before the task", embeds=True
     )
     init_bash_script: tuple[str, ...] = key(
-        "agent.docker_init_bash_script", WORDS, None, "Commands in place of the container's usual preparation"
+        "agent.docker_init_bash_script",
+        WORDS,
+        None,
+        "Commands in place of the container's usual preparation",
+        embeds=True,
     )
     preprocess_bash_script: tuple[str, ...] = key(
-        "agent.docker_preprocess_bash_script", WORDS, None, "Commands before the container's preparation"
+        "agent.docker_preprocess_bash_script", WORDS, None, "Commands before the container's preparation", embeds=True
     )
     install_opencv_libs: bool = key(
         "agent.docker_install_opencv_libs", SWITCH, True, "Install the libraries that OpenCV needs"

@@ -41,7 +41,7 @@ class PackageManagerSettings(Section):
     )
     poetry_version: tuple[str, ...] = key(_PM + "poetry_version", WORDS, None, "Which poetry to install")
     poetry_install_extra_args: tuple[str, ...] = key(
-        _PM + "poetry_install_extra_args", WORDS, None, "Further arguments of poetry install"
+        _PM + "poetry_install_extra_args", WORDS, None, "Further arguments of poetry install", embeds=True
     )
     poetry_files_from_repo_working_dir: bool = key(
         _PM + "poetry_files_from_repo_working_dir",
@@ -50,8 +50,12 @@ class PackageManagerSettings(Section):
         "Look for poetry.lock in the task's working directory, not at the root of the repository",
     )
     uv_version: tuple[str, ...] = key(_PM + "uv_version", WORDS, None, "Which uv to use; the agent brings one")
-    uv_sync_extra_args: tuple[str, ...] = key(_PM + "uv_sync_extra_args", WORDS, None, "Further arguments of uv sync")
-    uv_run_extra_args: tuple[str, ...] = key(_PM + "uv_run_extra_args", WORDS, None, "Further arguments of uv run")
+    uv_sync_extra_args: tuple[str, ...] = key(
+        _PM + "uv_sync_extra_args", WORDS, None, "Further arguments of uv sync", embeds=True
+    )
+    uv_run_extra_args: tuple[str, ...] = key(
+        _PM + "uv_run_extra_args", WORDS, None, "Further arguments of uv run", embeds=True
+    )
     uv_replace_pip: bool = key(_PM + "uv_replace_pip", SWITCH, False, "Use uv in place of pip for plain requirements")
     uv_sync_locked_if_lock_file: bool = key(
         _PM + "uv_sync_locked_if_lock_file", SWITCH, True, "Call uv sync with --locked when there is a lock file"
@@ -69,9 +73,9 @@ class PackageManagerSettings(Section):
         _PM + "system_site_packages", SWITCH, False, "Let the environment see the packages of its interpreter"
     )
     force_upgrade: bool = key(_PM + "force_upgrade", SWITCH, False, "Upgrade packages that are there already")
-    extra_index_url: tuple[str, ...] = key(_PM + "extra_index_url", WORDS, None, "Further package indexes")
+    extra_index_url: tuple[str, ...] = key(_PM + "extra_index_url", WORDS, None, "Further package indexes", embeds=True)
     extra_pip_install_flags: tuple[str, ...] = key(
-        _PM + "extra_pip_install_flags", WORDS, None, "Further flags of pip install"
+        _PM + "extra_pip_install_flags", WORDS, None, "Further flags of pip install", embeds=True
     )
     pip_legacy_resolver: tuple[str, ...] = key(
         _PM + "pip_legacy_resolver", WORDS, [">=20.3,<24.3"], "Versions of pip that are told to use their old resolver"

@@ -47,12 +47,16 @@ class Layer:
     sources: Mapping[str, str] = attrs.Factory(dict)
 
     def origin(self, path: str) -> Origin:
-        """Where ``path`` came from; a key without a line of its own has that of the nearest key above it."""
-        probe = path
-        while probe:
-            if probe in self.lines or probe in self.sources:
-                return Origin(self.sources.get(probe, self.source), self.lines.get(probe))
-            probe = probe.rpartition(".")[0]
+        """Where ``path`` came from. An object has the place of its first key, a value without a line that of the
+        nearest key above it.
+        """
+        if path not in self.lines and path not in self.sources:
+            below = [known for known in (*self.lines, *self.sources) if known.startswith(f"{path}.")]
+            path = min(below, key=lambda known: self.lines.get(known, 0), default=path)
+        while path:
+            if path in self.lines or path in self.sources:
+                return Origin(self.sources.get(path, self.source), self.lines.get(path))
+            path = path.rpartition(".")[0]
         return Origin(self.source)
 
 

@@ -43,13 +43,13 @@ class Variable(Generic[T]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name it may have, the preferred one first."""
-        return (self.name, *self.twin, *self.aliases)
-
-    @property
-    def twin(self) -> tuple[str, ...]:
-        """The name of the product's earlier days, as a tuple of one, or of none."""
-        return ("TRAINS_" + self.name.removeprefix("CLEARML_"),) if self.name.startswith("CLEARML_") else ()
+        """Every name it may have, the preferred one first: its own and its aliases, each before its TRAINS_ twin."""
+        found: list[str] = []
+        for name in (self.name, *self.aliases):
+            found.append(name)
+            if name.startswith("CLEARML_"):
+                found.append("TRAINS_" + name.removeprefix("CLEARML_"))
+        return tuple(found)
 
     def find(self, environ: Mapping[str, str]) -> tuple[str, str] | None:
         """The name under which it is set, and its text without blanks around; None when it is not set."""

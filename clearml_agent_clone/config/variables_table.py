@@ -132,7 +132,7 @@ K8S_HOST_MOUNT = V(
     "CLEARML_AGENT_K8S_HOST_MOUNT",
     TEXT,
     "host:container folder that containers started beside this one share",
-    aliases=("CLEARML_AGENT_DOCKER_HOST_MOUNT", "TRAINS_AGENT_DOCKER_HOST_MOUNT"),
+    aliases=("CLEARML_AGENT_DOCKER_HOST_MOUNT",),
 )
 USE_POWERSHELL = V("CLEARML_AGENT_USE_POWERSHELL", TEXT, "Shell on Windows", unused="the agent uses no shell")
 
