@@ -8,6 +8,7 @@ from typing import Protocol
 
 import attrs
 
+from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.config import Settings
 from clearml_agent_clone.errors import AgentError
@@ -119,7 +120,7 @@ class OwnWorker:
     def leave(self) -> None:
         """Make the server forget the worker."""
         try:
-            self._client.workers.unregister(self._worker_id)
+            self._client.workers.unregister(self._worker_id, retry=ONCE)
         except AgentError as error:
             log.warning("unregister: %s", error)
 

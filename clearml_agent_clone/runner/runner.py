@@ -7,14 +7,14 @@ import os
 import time
 from collections.abc import Callable
 
-from clearml_agent_clone.api.access import ONCE, Retry
+from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Requirements, Task, TaskStatus
 from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
 from clearml_agent_clone.launch.processes import end_all, members
-from clearml_agent_clone.logs import Redactor, Shipper, Spool
+from clearml_agent_clone.logs import Redactor, Shipper, Spool, arrived_by
 from clearml_agent_clone.logs.spool import SPOOL_NAME
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
@@ -64,13 +64,14 @@ class Runner:
         self._spool = Spool.open(logs) if (logs / SPOOL_NAME).exists() else Spool.create(logs)
         self._shipper = Shipper(
             self._spool,
-            lambda lines: client.events.send(lines, retry=ONCE),
+            client.events.send,
             self.job.task_id,
             self.job.worker_id,
             folder.logs,
             Redactor(loaded.secrets),
             fold_carriage_returns=loaded.settings.agent.suppress_carriage_return,
             echo=echo,
+            arrived=arrived_by(client.session.call, self.job.task_id),
         )
         self._outbox = Outbox()
         loops: tuple[Loop, ...] = (self._shipper, self._outbox, *self._watchers(), *more_loops)

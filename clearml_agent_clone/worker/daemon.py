@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
+from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Entry, Queue
 from clearml_agent_clone.config import Settings
@@ -229,7 +230,7 @@ class Daemon:
             thread.stop(2.0)
         queue_ids: Sequence[str] = [queue.id for queue in self._options.queues]
         try:
-            self._client.workers.unregister(self._registration.worker_id, queue_ids)
+            self._client.workers.unregister(self._registration.worker_id, queue_ids, retry=ONCE)
         except AgentError as error:
             log.warning("unregister: %s", error)
         log.info("Leaving process id %d", os.getpid())
