@@ -51,6 +51,7 @@ def from_pip(environ: Mapping[str, str]) -> tuple[Indexes, list[str]]:
         trusted=tuple(_words(values.get("trusted-host", ""))),
         certificate=values.get("cert", ""),
         timeout=values.get("timeout", ""),
+        proxy=values.get("proxy", ""),
         constraints=tuple(_words(values.get("constraint", ""))),
     )
     return indexes, sorted(set(told.values()))
@@ -101,7 +102,7 @@ def _link(line: Line) -> str:
 def _sources(environ: Mapping[str, str]) -> Iterable[tuple[str, dict[str, str]]]:
     for file in _pip_files(environ):
         yield str(file), _read(file)
-    wanted = ("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "constraint")
+    wanted = ("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "proxy", "constraint")
     found = {
         name: value for name in wanted if (value := environ.get("PIP_" + name.upper().replace("-", "_"), "").strip())
     }

@@ -87,6 +87,7 @@ class Indexes:
         trusted: hosts whose certificate is not checked.
         certificate: file of certificate authorities.
         timeout: seconds, as text; empty for the engine's default.
+        proxy: URL of the proxy that pip was told to use.
         constraints: files that pip was told to obey.
     """
 
@@ -97,6 +98,7 @@ class Indexes:
     trusted: tuple[str, ...] = ()
     certificate: str = ""
     timeout: str = ""
+    proxy: str = ""
     constraints: tuple[str, ...] = ()
 
     @property
@@ -128,6 +130,8 @@ class EnvironmentPlan:
         constraints: lines of constraint files.
         engine_flags: further flags of the engine, such as ``--pre``.
         engine_reason: why this engine; empty for the default one.
+        indexes: where packages come from, pip's own configuration included.
+        pip_indexes: the same without pip's own configuration, for a real pip, which reads that by itself.
         key: name of the environment in the store; None when it is not to be kept or not known yet.
         notes: what was changed or left out, and why; one line each.
         named: normal names of the packages that the requirements name.
@@ -147,6 +151,7 @@ class EnvironmentPlan:
     engine_flags: tuple[str, ...] = ()
     engine_reason: str = ""
     indexes: Indexes = attrs.Factory(Indexes)
+    pip_indexes: Indexes = attrs.Factory(Indexes)
     key: str | None = None
     notes: tuple[str, ...] = ()
     named: tuple[str, ...] = ()

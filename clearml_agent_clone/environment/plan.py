@@ -67,15 +67,13 @@ def _packages(source: Source, request: EnvironmentRequest, settings: Environment
     pip, told = from_pip(settings.environ)
     options = with_options(pip, settings.extra_index_url, source.listing.options)
     engine, reason, flags = _engine(settings)
-    indexes = options.indexes
+    indexes, flags = options.indexes, (*options.flags, *flags)
+    told_by_us = with_options(Indexes(), settings.extra_index_url, source.listing.options).indexes
     if engine == "uv" and requirements and pip != Indexes():
         notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")
-    if engine == "pip":
-        # pip reads its own configuration; handing it over twice would change its order.
-        indexes = with_options(Indexes(), settings.extra_index_url, source.listing.options).indexes
     mode, why = _mode(requirements, settings)
     if not requirements:
-        indexes, flags, options = Indexes(), (), attrs.evolve(options, flags=())  # nothing is looked up anywhere
+        indexes, told_by_us, flags = Indexes(), Indexes(), ()  # nothing is looked up anywhere
     return EnvironmentPlan(
         mode,
         settings,
@@ -84,9 +82,10 @@ def _packages(source: Source, request: EnvironmentRequest, settings: Environment
         lines=tuple(dict.fromkeys(requirement.text for requirement in requirements)),
         constraints=tuple(requirement.text for requirement in constraints),
         engine=engine,
-        engine_flags=tuple(dict.fromkeys((*options.flags, *flags))),
+        engine_flags=tuple(dict.fromkeys(flags)),
         engine_reason=reason,
         indexes=indexes,
+        pip_indexes=told_by_us,
         notes=(*source.listing.notes, *notes, *more, *options.notes),
         named=tuple(sorted({requirement.name for requirement in requirements if requirement.name})),
         pins=tuple(requirement.text for requirement in requirements if requirement.pin),

@@ -86,6 +86,7 @@ def _reference(text: str) -> str:
 def without_secrets(url: str) -> str:
     """``url`` without a password; a bare user name stays, because ``ssh://git@host`` needs it."""
     parts = urlsplit(url)
-    if parts.scheme in {"http", "https"} or ":" in (parts.netloc.rpartition("@")[0]):
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    user, _, host = parts.netloc.rpartition("@")
+    kept = "" if parts.scheme in {"http", "https"} or not user else user.partition(":")[0] + "@"
+    parts = parts._replace(netloc=kept + host)
     return re.sub(r"#$", "", urlunsplit(parts))

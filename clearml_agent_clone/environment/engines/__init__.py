@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +53,34 @@ class Work:
         """The environment of an installing program: ours without what would lead it to other environments."""
         kept = {name: value for name, value in self.settings.environ.items() if name not in _MISLEADING}
         return {**kept, **self.settings.variables, **more}
+
+
+_TELLING = re.compile(
+    rb"^\s*(?:error:|ERROR:|cause:|Caused by:|\xc3\x97 |\xe2\x95\xb0)|Failed (?:to )?build", re.MULTILINE
+)
+_MOST = 200
+
+
+@attrs.define
+class Witness:
+    """A console that remembers the lines that name causes: a build may print more after them than is kept."""
+
+    console: Console
+    heard: list[bytes] = attrs.Factory(list)
+    _rest: bytes = b""
+
+    def say(self, text: str) -> None:
+        self.console.say(text)
+
+    def write(self, data: bytes) -> None:
+        self.console.write(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.heard += [line for line in lines if len(self.heard) < _MOST and _TELLING.search(line)]
+
+    def testimony(self, output: str) -> str:
+        """``output``, with what was said before it and is not in it in front."""
+        before = (line.decode(errors="replace") for line in self.heard)
+        return "\n".join([*(line for line in before if line not in output), output])
 
 
 class Engine(Protocol):

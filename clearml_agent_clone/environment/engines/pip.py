@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.environment.engines import EngineUnavailable, Work
+from clearml_agent_clone.environment.engines import EngineUnavailable, Witness, Work
 from clearml_agent_clone.environment.failures import diagnose
 from clearml_agent_clone.environment.model import Indexes
 from clearml_agent_clone.util.files import write_atomic
@@ -39,7 +39,7 @@ class PipEngine:
     def install(self, work: Work, python: Path) -> None:
         plan = work.plan
         file = work.scratch / "requirements.txt"
-        content = [*option_lines(plan.indexes), *plan.lines]
+        content = [*option_lines(plan.pip_indexes), *plan.lines]
         write_atomic(file, "".join(f"{line}\n" for line in content), durable=False)
         argv = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-r", str(file)]
         if plan.constraints:
@@ -50,9 +50,10 @@ class PipEngine:
         argv += work.settings.extra_pip_install_flags
         if work.settings.force_upgrade:
             argv.append("--upgrade")
-        done = run(argv, cwd=work.scratch, env=work.variables({}), console=work.console, cancel=work.cancel)
+        witness = Witness(work.console)
+        done = run(argv, cwd=work.scratch, env=work.variables({}), console=witness, cancel=work.cancel)
         if not done.ok:
-            raise diagnose(done.output, plan.indexes.shown).error()
+            raise diagnose(witness.testimony(done.output), plan.indexes.shown).error()
 
 
 def option_lines(indexes: Indexes) -> list[str]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.environment.engines import EngineUnavailable, Work
-from clearml_agent_clone.environment.failures import diagnose
+from clearml_agent_clone.environment.engines import EngineUnavailable, Witness, Work
+from clearml_agent_clone.environment.failures import Failure, diagnose
 from clearml_agent_clone.environment.model import Indexes
 from clearml_agent_clone.environment.uv_tools import link_mode
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, write_atomic
-from clearml_agent_clone.util.process import Finished, run
+from clearml_agent_clone.util.process import Console, Finished, run
 
 _FLAGS = {"--pre": "--prerelease=allow", "--require-hashes": "--require-hashes"}
 _UNPACKED = "uv-cache"
@@ -29,17 +29,16 @@ class UvEngine:
         argv = [self.program, "venv", "--no-project", "--python", str(work.interpreter.path)]
         if work.settings.system_site_packages:
             argv.append("--system-site-packages")
-        made = self._run([*argv, "--", str(work.folder)], work, shown=False)
+        made = self._run([*argv, "--", str(work.folder)], work)
         if not made.ok:
             raise EngineUnavailable(f"uv cannot make an environment: {made.last_line}")
         self._seed(work)
 
     def install(self, work: Work, python: Path) -> None:
         argv = self._install_argv(work, python)
-        done = self._run(argv, work, shown=True)
-        if done.ok:
+        failure = self._attempt(argv, work)
+        if failure is None:
             return
-        failure = diagnose(done.output, work.plan.indexes.shown)
         if failure.conflict and work.plan.pins:
             work.console.say(
                 "The recorded versions contradict each other. They were used together where they were recorded, so "
@@ -47,14 +46,18 @@ class UvEngine:
             )
             overrides = work.scratch / "recorded.txt"
             write_atomic(overrides, "".join(f"{pin}\n" for pin in work.plan.pins), durable=False)
-            done = self._run([*argv, "--override", str(overrides)], work, shown=True)
-            if done.ok:
+            failure = self._attempt([*argv, "--override", str(overrides)], work)
+            if failure is None:
                 return
-            failure = diagnose(done.output, work.plan.indexes.shown)
         if failure.engine_only:
             raise EngineUnavailable(f"uv gave up: {failure.message}")
         newest = self._newest(failure.package, work, python) if failure.package else ""
         raise failure.error(newest)
+
+    def _attempt(self, argv: list[str], work: Work) -> Failure | None:
+        witness = Witness(work.console)
+        done = self._run(argv, work, witness)
+        return None if done.ok else diagnose(witness.testimony(done.output), work.plan.indexes.shown)
 
     def _install_argv(self, work: Work, python: Path) -> list[str]:
         plan = work.plan
@@ -81,12 +84,13 @@ class UvEngine:
         """
         wheels = [str(wheel) for name, wheel in seeds(work.interpreter.minor) if name not in work.plan.named]
         argv = [self.program, "pip", "install", "--python", str(work.python), "--offline", "--no-index", "--no-deps"]
-        if wheels and not (done := self._run([*argv, "--", *wheels], work, shown=False)).ok:
+        if wheels and not (done := self._run([*argv, "--", *wheels], work)).ok:
             raise EngineUnavailable(f"uv cannot install pip: {done.last_line}")
 
     def _newest(self, package: str, work: Work, python: Path) -> str:
         """The newest version of ``package`` that the indexes have for this interpreter; empty when they have none."""
         argv = [self.program, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-deps"]
+        argv += ["--no-index"] if work.plan.indexes.none else []
         asked = run(
             [*argv, "--python", str(python), "-"],
             cwd=work.scratch,
@@ -98,8 +102,7 @@ class UvEngine:
         )
         return asked.output.partition("==")[2].split()[0] if asked.ok and "==" in asked.output else ""
 
-    def _run(self, argv: list[str], work: Work, *, shown: bool) -> Finished:
-        console = work.console if shown else None
+    def _run(self, argv: list[str], work: Work, console: Console | None = None) -> Finished:
         try:
             return run(argv, cwd=work.scratch, env=self._environment(work), console=console, cancel=work.cancel)
         except (UserError, OSError) as error:  # not there, not executable, built for another machine
@@ -115,6 +118,7 @@ class UvEngine:
                 "UV_PYTHON_DOWNLOADS": "never",
                 "UV_CACHE_DIR": str(cache),
                 "UV_LINK_MODE": link_mode(cache, work.scratch),
+                "UV_BREAK_SYSTEM_PACKAGES": work.settings.environ.get("PIP_BREAK_SYSTEM_PACKAGES", "0"),
                 **index_variables(work.plan.indexes),
             }
         )
@@ -133,6 +137,7 @@ def index_variables(indexes: Indexes) -> dict[str, str]:
         "UV_INDEX_STRATEGY": "unsafe-best-match" if indexes.extra else "",
         "SSL_CERT_FILE": indexes.certificate,
         "UV_HTTP_TIMEOUT": indexes.timeout,
+        "ALL_PROXY": indexes.proxy,
     }
     return {name: value for name, value in values.items() if value}
 

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from clearml_agent_clone.api.types import Requirements
+from clearml_agent_clone.config import settings as config
+from clearml_agent_clone.environment import (
+    EnvironmentPlan,
+    EnvironmentRequest,
+    EnvironmentSettings,
+    Mode,
+    build_environment,
+    plan_environment,
+)
+
+from .conftest import Recorder
+
+
+def plan(settings: EnvironmentSettings, pip: str | None = None, **more: Any) -> EnvironmentPlan:
+    mine = attrs.evolve(settings, **{key: value for key, value in more.items() if hasattr(settings, key)})
+    rest = {key: value for key, value in more.items() if not hasattr(settings, key)}
+    return plan_environment(EnvironmentRequest(**{"requirements": Requirements(pip=pip), **rest}), mine)
+
+
+def test_a_plan_can_be_read(settings: EnvironmentSettings, links: Path) -> None:
+    made = plan(
+        settings,
+        "# Python\nalpha==1.0\nnumpy @ file:///croot/numpy\n",
+        extra_index_url=("https://me:pw@h/simple",),
+        environ={**settings.environ, "PIP_NO_INDEX": "0"},
+    )
+    lines = made.describe()
+    assert lines[0].startswith(f"Python: {sys.version_info[0]}.{sys.version_info[1]}")
+    assert lines[0].endswith("(the agent's own)")
+    assert lines[1:] == [
+        "Packages: 2 lines recorded with the task",
+        "  line 3: numpy @ file:///croot/numpy: used as numpy, the file is not here",
+        "  indexes and certificates as pip has them, from PIP_* variables",
+        f"Installed by: uv, from PyPI, https://****@h/simple, {links}",
+        f"Environment: kept as {made.key}",
+    ]
+    assert made.lines == ("alpha==1.0", "numpy")
+
+
+def test_planning_changes_nothing_but_what_is_remembered_of_interpreters(
+    settings: EnvironmentSettings, tmp_path: Path
+) -> None:
+    plan(settings, "alpha")
+    assert {path.name for path in tmp_path.iterdir()} <= {"state"}
+
+
+def test_tasks_that_need_nothing_share_one_environment(settings: EnvironmentSettings, tmp_path: Path) -> None:
+    empty = plan(settings)
+    assert empty.mode is Mode.STORED
+    assert plan(settings, "# Python 3\n").key == empty.key
+    assert plan(settings, extra_index_url=("https://h/simple",)).key == empty.key
+    assert plan(settings, repository_root=tmp_path).key == empty.key
+
+
+def test_what_does_not_change_the_content_does_not_change_the_key(settings: EnvironmentSettings) -> None:
+    key = plan(settings, "alpha==1.0\nbeta >= 1 ; python_version > '3'\n").key
+    assert key == plan(settings, "# x\nbeta>=1; python_version > '3'\n\nalpha == 1.0\nalpha == 1.0\n").key
+    with_password = plan(settings, "alpha", extra_index_url=("https://me:pw@h/simple",)).key
+    assert with_password == plan(settings, "alpha", extra_index_url=("https://you:other@h/simple",)).key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pip": "alpha==2.0"},
+        {"pip": "--pre\nalpha==1.0"},
+        {"extra_index_url": ("https://h/simple",)},
+        {"engine": "pip"},
+        {"system_site_packages": True},
+        {"force_upgrade": True},
+    ],
+)
+def test_what_changes_the_content_changes_the_key(settings: EnvironmentSettings, change: dict[str, Any]) -> None:
+    assert plan(settings, **{"pip": "alpha==1.0", **change}).key != plan(settings, "alpha==1.0").key
+
+
+def test_a_constraint_counts(settings: EnvironmentSettings, tmp_path: Path) -> None:
+    keys = set()
+    for text in ("alpha<2", "alpha<3"):
+        (tmp_path / "limits.txt").write_text(text)
+        made = plan(settings, "-c limits.txt\nalpha", repository_root=tmp_path)
+        assert made.constraints == (text,)
+        keys.add(made.key)
+    assert len(keys) == 2
+
+
+def test_what_may_change_is_not_kept(settings: EnvironmentSettings, tmp_path: Path) -> None:
+    local = plan(settings, "alpha\n-e .\n", repository_root=tmp_path)
+    assert (local.mode, local.key) == (Mode.PRIVATE, None)
+    assert local.describe()[-1] == f'Environment: for this task alone (what "-e {tmp_path}" contains may change)'
+    assert plan(settings, "x @ git+https://h/x.git@main").mode is Mode.PRIVATE
+    assert plan(settings, "alpha", store_dir=None).reason == "agent.venvs_cache.path is empty"
+
+
+def test_shell_scripts_need_no_python(settings: EnvironmentSettings, console: Recorder, tmp_path: Path) -> None:
+    made = plan(settings, binary="/bin/bash")
+    assert made.mode is Mode.NONE
+    assert made.describe() == ["Python: none needed (a shell script without packages)"]
+    result = build_environment(made, console)
+    assert (result.python, result.bin_dir, result.installed) == (None, None, ())
+    assert plan(settings, "alpha", binary="bash").mode is Mode.STORED
+    assert plan(settings, binary="bash", repository_root=tmp_path).mode is Mode.STORED
+    assert plan(settings, binary="sh", has_repository=True).mode is Mode.STORED
+
+
+def test_python_work_can_be_skipped(settings: EnvironmentSettings, console: Recorder) -> None:
+    made = plan(settings, "alpha", skip=True, binary="python3.99")
+    assert made.describe() == ["Python: the agent's own (CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL is set)"]
+    assert build_environment(made, console).python == Path(sys.executable)
+    assert plan(settings, "alpha", skip=True, binary="bash").mode is Mode.NONE
+
+
+def test_the_environment_can_be_skipped(settings: EnvironmentSettings) -> None:
+    made = plan(settings, "alpha", install_into=sys.executable)
+    assert made.mode is Mode.EXISTING
+    assert made.interpreter is not None
+    assert made.interpreter.path == Path(sys.executable)
+    assert "packages go into the interpreter above" in made.describe()[-1]
+
+
+def test_flags_that_uv_does_not_know_ask_for_pip(settings: EnvironmentSettings) -> None:
+    made = plan(settings, "alpha", extra_pip_install_flags=("--pre", "--use-feature=fast-deps"))
+    assert (made.engine, made.engine_flags) == ("pip", ())
+    assert "--use-feature=fast-deps" in made.engine_reason
+    translated = plan(settings, "alpha", extra_pip_install_flags=("-U", "--prefer-binary", "--no-binary=alpha"))
+    assert (translated.engine, translated.engine_flags) == ("uv", ("--upgrade", "--no-binary=alpha"))
+
+
+def test_before_the_checkout_the_plan_says_what_it_will_look_for(settings: EnvironmentSettings) -> None:
+    made = plan(settings, has_repository=True)
+    assert made.key is None
+    assert made.describe()[1:] == [
+        "Packages: requirements.txt of the repository, if it has one",
+        "Environment: kept",
+    ]
+
+
+def test_settings_follow_the_configuration(tmp_path: Path) -> None:
+    whole = config.Settings(state_dir=tmp_path)
+    environ = {
+        "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": "/usr/bin/python3",
+        "CLEARML_EXTRA_PIP_INSTALL_FLAGS": "--pre '--no-binary=a b'",
+        "CLEARML_AGENT_PACKAGE_ENGINE": "pip",
+        "UV_CACHE_DIR": "/cache",
+    }
+    read = EnvironmentSettings.from_settings(whole, environ, {"GIT_ASKPASS": "x"})
+    assert (read.state_dir, read.engine, read.install_into) == (tmp_path, "pip", "/usr/bin/python3")
+    assert read.extra_pip_install_flags == ("--pre", "--no-binary=a b")
+    assert (read.uv_cache_dir, read.variables, read.skip) == (Path("/cache"), {"GIT_ASKPASS": "x"}, False)
+    assert read.free_space == 2_000_000_000
+    plain = EnvironmentSettings.from_settings(whole, {"CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL": "1"})
+    assert plain.skip
+    assert plain.uv_cache_dir == whole.agent.pip_download_cache.path / "uv"
+    assert (
+        EnvironmentSettings.from_settings(whole, {"CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": "true"}).install_into
+        == "found"
+    )
