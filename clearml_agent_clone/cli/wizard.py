@@ -17,6 +17,7 @@ from clearml_agent_clone.config import ApiSettings
 from clearml_agent_clone.config.hosts import files_server_of
 from clearml_agent_clone.config.kinds import expand_path, home
 from clearml_agent_clone.config.masking import mask_urls
+from clearml_agent_clone.config.positions import scan
 from clearml_agent_clone.config.setup_answers import (
     Answers,
     Hosts,
@@ -109,11 +110,11 @@ def log_in(api: ApiSettings) -> None:
 
 
 def _read_pasted() -> Pasted:
-    """Lines until an empty one, or until a brace that stands alone closes what was pasted."""
-    lines: list[str] = []
-    while not lines or (lines[-1].strip() and lines[-1].rstrip() != "}"):
-        lines.append(_ask(""))
-    text = "\n".join(lines)
+    """Lines until an empty one, or until a brace that stands alone closes the last that was opened."""
+    text = line = _ask("")
+    while line.strip() and (line.rstrip() != "}" or scan(text).open_braces):
+        line = _ask("")
+        text += f"\n{line}"
     pasted = parse_pasted(text)
     if text.strip() and not pasted.has_credentials:
         print("Could not find credentials in this, please enter them by hand.")
