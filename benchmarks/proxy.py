@@ -12,6 +12,11 @@ from urllib.parse import urlsplit
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "proxy-connection", "host"})
 
 
+class _Listener(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that went away, as a stopped daemon does in the middle of a long poll, is no news."""
+
+
 @final
 class CountingProxy:
     """Passes HTTP requests on to ``target``, counting them. Long polls may take ``patience`` seconds."""
@@ -22,7 +27,7 @@ class CountingProxy:
         parts = urlsplit(target)
         assert parts.hostname is not None
         relay = _relay(self, parts.hostname, parts.port or 80, patience)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), relay)
+        self._server = _Listener(("127.0.0.1", 0), relay)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

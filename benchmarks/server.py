@@ -63,8 +63,13 @@ class Server:
 
     def __init__(self, contender: Contender, data: Path) -> None:
         self._program = contender.program
-        self._environ = contender.environ()
         self._data = data
+        home = data.parent / "server-home"
+        home.mkdir(parents=True, exist_ok=True)
+        self._environ = {
+            **contender.environ(),
+            "HOME": str(home),
+        }  # a daemon's end takes its own home's processes along
         ports = free_ports(3)
         self._ports = [
             option

@@ -21,6 +21,7 @@ _MIB = 1024 * 1024
 class _Idle:
     cpu_percent: float
     rss_mib: float
+    pss_mib: float
     requests_per_minute: float
 
 
@@ -39,7 +40,8 @@ def idle(rig: Rig) -> list[Row]:
 
     return [
         row("CPU", "% of a core", "cpu_percent", 0.2),
-        row("memory (RSS)", "MiB", "rss_mib", 45),
+        row("memory of its main process (RSS)", "MiB", "rss_mib", 45),
+        row("memory of all its processes (PSS: shared pages count once)", "MiB", "pss_mib", 45),
         row("requests", "per minute", "requests_per_minute"),
     ]
 
@@ -51,15 +53,16 @@ def _watch(rig: Rig, contender: Contender) -> _Idle:
     ):
         time.sleep(_SETTLE)
         requests, cpu, started = proxy.count, _cpu(daemon), time.monotonic()
-        peak = 0.0
+        rss = pss = 0.0
         while time.monotonic() - started < rig.options.idle_seconds:
             time.sleep(1.0)
-            peak = max(peak, _rss(daemon))
+            rss, pss = max(rss, daemon.tree()[0].memory_info().rss), max(pss, _pss(daemon))
         seconds = time.monotonic() - started
         assert proxy.count, "the daemon did not go through the counting proxy"
         return _Idle(
             cpu_percent=100 * (_cpu(daemon) - cpu) / seconds,
-            rss_mib=peak / _MIB,
+            rss_mib=rss / _MIB,
+            pss_mib=pss / _MIB,
             requests_per_minute=60 * (proxy.count - requests) / seconds,
         )
 
@@ -74,9 +77,9 @@ def _cpu(daemon: Daemon) -> float:
     return total
 
 
-def _rss(daemon: Daemon) -> float:
+def _pss(daemon: Daemon) -> float:
     total = 0
     for process in daemon.tree():
         with contextlib.suppress(psutil.NoSuchProcess):
-            total += process.memory_info().rss
+            total += process.memory_full_info().pss
     return float(total)
