@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from clearml_agent_clone.server.faults import invalid
 Body = Mapping[str, Any]
 
 _LARGEST_EPOCH = 1e11
+_LARGEST_INTEGER = 2**53  # what every JSON reader and the database can hold, with room to calculate
 
 
 def required(body: Body, name: str) -> str:
@@ -54,9 +56,12 @@ def integer(body: Body, name: str, default: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise invalid(name, "Value is not an integer")
     try:
-        return int(value)
+        found = int(value)
     except (ValueError, OverflowError):
         raise invalid(name, "Value is not an integer") from None
+    if abs(found) > _LARGEST_INTEGER:
+        raise invalid(name, "Value is too large")
+    return found
 
 
 def number(body: Body, name: str, default: float = 0.0) -> float:
@@ -66,9 +71,12 @@ def number(body: Body, name: str, default: float = 0.0) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise invalid(name, "Value is not a number")
     try:
-        return float(value)
-    except ValueError:
+        found = float(value)
+    except (ValueError, OverflowError):
         raise invalid(name, "Value is not a number") from None
+    if not math.isfinite(found):
+        raise invalid(name, "Value is not a finite number")
+    return found
 
 
 def texts(body: Body, name: str) -> list[str]:

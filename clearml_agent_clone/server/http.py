@@ -131,7 +131,7 @@ def _body(http: HttpRequest, kind: str, raw: bytes) -> dict[str, Any]:
         body = parse_arguments(raw.decode(errors="replace"))
     elif raw.strip():
         try:
-            parsed = json.loads(raw)
+            parsed = json.loads(raw, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise ApiFault(400, 0, f"Failed parsing the request's JSON: {error}") from None
         if not isinstance(parsed, dict):
@@ -140,6 +140,10 @@ def _body(http: HttpRequest, kind: str, raw: bytes) -> dict[str, Any]:
     if http.url.query:
         body = {**body, **parse_arguments(http.url.query)}
     return body
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")  # NaN and its kin: stored, they would make every later answer unreadable
 
 
 def _twin(http: HttpRequest, name: str) -> str:

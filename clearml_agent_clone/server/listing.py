@@ -20,6 +20,7 @@ from clearml_agent_clone.server.store import Collection, Document
 MOST_PER_CALL = 500
 _SCROLL_LIFE = 600.0
 _MANY_SCROLLS = 1000
+_LAST_PAGE = 2**40
 _CONTROLS = frozenset(
     {
         "only_fields",
@@ -141,8 +142,8 @@ def _window(body: fields.Body) -> tuple[str, int, int]:
         offset = 0 if fields.flag(body, "refresh_scroll") else _SCROLLS.position(given)
         return given, offset, min(size, MOST_PER_CALL)
     page, size = fields.integer(body, "page"), fields.integer(body, "page_size", MOST_PER_CALL)
-    if page < 0:
-        raise invalid("page", "Value is below 0")
+    if not 0 <= page <= _LAST_PAGE:
+        raise invalid("page", "Value is out of range")
     if size < 1:
         raise invalid("page_size", "Value is below 1")
     size = min(size, MOST_PER_CALL)

@@ -60,8 +60,12 @@ class Request:
         """Run a plain handler in this thread, in a transaction; what it left with ``after_commit`` follows."""
         later: list[Callable[[], None]] = []
         shared = {field.name: getattr(self, field.name) for field in attrs.fields(Request)}
-        with self.state.db.write() if writes else self.state.db.read() as db:
-            reply = handler(Call(**shared, db=db, later=later), body)
+        try:
+            with self.state.db.write() if writes else self.state.db.read() as db:
+                reply = handler(Call(**shared, db=db, later=later), body)
+        except (OverflowError, UnicodeEncodeError, RecursionError) as error:
+            # Numbers beyond 64 bits, halves of characters, bottomless nesting: data that nothing can be done with.
+            raise ApiFault(400, 800, f"Data validation error ({error})") from None
         for callback in later:
             callback()
         return reply
