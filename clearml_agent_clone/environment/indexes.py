@@ -6,6 +6,7 @@ pip reads all of this by itself. uv does not, and users rely on it, so it is rea
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import attrs
 from clearml_agent_clone.environment.lines import Line
 from clearml_agent_clone.environment.model import Indexes
 
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _FALSE = {"", "0", "false", "no", "off"}
-_LISTS = {"--extra-index-url", "--find-links", "--trusted-host"}
 
 
 @attrs.frozen
@@ -57,23 +58,23 @@ def from_pip(environ: Mapping[str, str]) -> tuple[Indexes, list[str]]:
     return indexes, sorted(set(told.values()))
 
 
-def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line]) -> Options:
+def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line], environ: Mapping[str, str]) -> Options:
     """``base``, then the agent's ``extra`` indexes first, then what requirement files say, as pip treats them.
 
     ``--index-url`` in a file replaces all indexes named before it, but those of the agent's configuration; the other
-    options add to them.
+    options add to them. ``${NAME}`` in a value stands for a variable, as in pip.
     """
     indexes = attrs.evolve(base, extra=(*extra, *base.extra))
     flags: list[str] = []
     notes: list[str] = []
     for line in options:
-        name, value = line.option, line.value
+        name, value = line.option, _VARIABLE.sub(lambda match: environ.get(match[1]) or match[0], line.value)
         if name == "--index-url":
             indexes = attrs.evolve(indexes, main=value, extra=tuple(extra))
         elif name == "--extra-index-url":
             indexes = attrs.evolve(indexes, extra=(*indexes.extra, value))
         elif name == "--find-links":
-            indexes = attrs.evolve(indexes, find_links=(*indexes.find_links, _link(line)))
+            indexes = attrs.evolve(indexes, find_links=(*indexes.find_links, _link(value, line.folder)))
         elif name == "--no-index":
             indexes = attrs.evolve(indexes, none=True)
         elif name == "--trusted-host":
@@ -93,10 +94,10 @@ def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line]) -
     return Options(unique, tuple(dict.fromkeys(flags)), tuple(notes))
 
 
-def _link(line: Line) -> str:
-    if "://" in line.value or line.value.startswith("/") or line.folder is None:
-        return line.value
-    return str((line.folder / line.value).resolve())
+def _link(value: str, folder: Path | None) -> str:
+    if "://" in value or value.startswith("/") or folder is None:
+        return value
+    return str((folder / value).resolve())
 
 
 def _sources(environ: Mapping[str, str]) -> Iterable[tuple[str, dict[str, str]]]:

@@ -87,7 +87,7 @@ def existing_python(request: EnvironmentRequest, settings: EnvironmentSettings) 
 
 def wanted_python(request: EnvironmentRequest, *, ignore: bool) -> Wanted:
     """What the task asks for: by ``script.binary``, else by the header that the SDK writes above its packages."""
-    binary = request.binary.strip()
+    binary = (request.binary.split() or [""])[0]
     name = binary.rsplit("/", 1)[-1]
     match = _PYTHON.match(name)
     notes: tuple[str, ...] = ()

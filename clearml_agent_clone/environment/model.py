@@ -28,6 +28,7 @@ class EnvironmentRequest:
         script_dir: the folder of the script inside the checkout; ``requirements.txt`` files are looked for from the
             root down to it.
         has_repository: the task has a repository, although ``repository_root`` may not be there yet.
+        extra: packages that the way of running needs (``nbconvert`` for a notebook), added unless the task names them.
     """
 
     requirements: Requirements = attrs.Factory(Requirements)
@@ -36,6 +37,7 @@ class EnvironmentRequest:
     script_dir: Path | None = None
     task_id: str = ""
     has_repository: bool = False
+    extra: tuple[str, ...] = ()
 
 
 @attrs.frozen

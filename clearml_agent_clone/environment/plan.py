@@ -9,7 +9,7 @@ from clearml_agent_clone.environment.interpreter import SHELLS, choose_interpret
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.lines import Line
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Indexes, Mode
-from clearml_agent_clone.environment.requirements import Requirement, rewrite
+from clearml_agent_clone.environment.requirements import Requirement, normal, rewrite
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.sources import Source, choose_source
 
@@ -64,11 +64,15 @@ def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings)
 def _packages(source: Source, request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
     requirements, notes = _rewritten(source.listing.packages, request)
     constraints, more = _rewritten(source.listing.constraints, request)
+    named = {requirement.name for requirement in requirements if requirement.name}
+    added = [Requirement(name, normal(name)) for name in request.extra if normal(name) not in named]
+    requirements += added
+    notes += [f"{requirement.text}: added, the way the task is run needs it" for requirement in added]
     pip, told = from_pip(settings.environ)
-    options = with_options(pip, settings.extra_index_url, source.listing.options)
+    options = with_options(pip, settings.extra_index_url, source.listing.options, settings.environ)
     engine, reason, flags = _engine(settings)
     indexes, flags = options.indexes, (*options.flags, *flags)
-    told_by_us = with_options(Indexes(), settings.extra_index_url, source.listing.options).indexes
+    told_by_us = with_options(Indexes(), settings.extra_index_url, source.listing.options, settings.environ).indexes
     if engine == "uv" and requirements and pip != Indexes():
         notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")
     mode, why = _mode(requirements, settings)
@@ -87,7 +91,7 @@ def _packages(source: Source, request: EnvironmentRequest, settings: Environment
         indexes=indexes,
         pip_indexes=told_by_us,
         notes=(*source.listing.notes, *notes, *more, *options.notes),
-        named=tuple(sorted({requirement.name for requirement in requirements if requirement.name})),
+        named=tuple(sorted(named | {requirement.name for requirement in added})),
         pins=tuple(requirement.text for requirement in requirements if requirement.pin),
         root=request.repository_root,
         task_id=request.task_id,

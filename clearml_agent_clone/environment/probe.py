@@ -118,7 +118,7 @@ def _read(path: Path, said: object) -> Interpreter | None:
     if not isinstance(said, dict) or not str(said.get("version", "")).startswith("3."):
         return None
     # A wrapper names the interpreter that it started; that one is used from then on.
-    start = Path(str(said["executable"])) if is_wrapper(path) else path
+    start = Path(str(said.get("executable") or path)) if is_wrapper(path) else path
     return Interpreter(
         path=start,
         real_path=start.resolve(),

@@ -35,6 +35,10 @@ class UvEngine:
         self._seed(work)
 
     def install(self, work: Work, python: Path) -> None:
+        if link_mode(self._cache(work), work.scratch) == "copy":
+            work.console.say(
+                "uv's cache is on another disk than the environments, so files are copied, which takes longer"
+            )
         argv = self._install_argv(work, python)
         failure = self._attempt(argv, work)
         if failure is None:
@@ -108,9 +112,11 @@ class UvEngine:
         except (UserError, OSError) as error:  # not there, not executable, built for another machine
             raise EngineUnavailable(f"uv does not start: {error}") from error
 
+    def _cache(self, work: Work) -> Path:
+        return private_dir(work.settings.uv_cache_dir or work.scratch / _UNPACKED)
+
     def _environment(self, work: Work) -> dict[str, str]:
-        cache = work.settings.uv_cache_dir or work.scratch / _UNPACKED
-        private_dir(cache)
+        cache = self._cache(work)
         return work.variables(
             {
                 "NO_COLOR": "1",

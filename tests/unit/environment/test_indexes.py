@@ -42,7 +42,9 @@ def test_options_of_requirement_files(tmp_path: Path) -> None:
         "-i https://file/simple\n--extra-index-url https://more/simple\n--find-links wheels\n--trusted-host h\n"
         "--pre\n--prefer-binary\n--no-binary six\n--use-feature fast-deps\n"
     )
-    options = with_options(Indexes(extra=("https://conf",)), ["https://agent"], split_lines(text, "r.txt", tmp_path))
+    options = with_options(
+        Indexes(extra=("https://conf",)), ["https://agent"], split_lines(text, "r.txt", tmp_path), {}
+    )
     assert options.indexes.main == "https://file/simple"
     assert options.indexes.extra == ("https://agent", "https://more/simple")
     assert options.indexes.find_links == (str(tmp_path / "wheels"),)
@@ -51,7 +53,7 @@ def test_options_of_requirement_files(tmp_path: Path) -> None:
 
 
 def test_agents_indexes_come_first() -> None:
-    options = with_options(Indexes(main="https://m", extra=("https://m", "https://b")), ["https://a"], [])
+    options = with_options(Indexes(main="https://m", extra=("https://m", "https://b")), ["https://a"], [], {})
     assert options.indexes.extra == ("https://a", "https://b")
 
 
@@ -75,3 +77,10 @@ def test_credentials_are_not_shown() -> None:
     indexes = Indexes(main="https://user:secret@h/simple", extra=("https://token@x/simple",))
     assert indexes.shown == "https://****@h/simple, https://****@x/simple"
     assert masked("a @ git+https://me:pw@h/a.git") == "a @ git+https://****@h/a.git"
+
+
+def test_variables_in_options_are_filled_in_as_pip_does() -> None:
+    text = "--index-url https://${TOKEN}@h/simple\n--extra-index-url https://${GONE}@h/${lower}\n"
+    options = with_options(Indexes(), [], split_lines(text, "r.txt"), {"TOKEN": "t"})
+    assert options.indexes.main == "https://t@h/simple"
+    assert options.indexes.extra == ("https://${GONE}@h/${lower}",)

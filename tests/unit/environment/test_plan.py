@@ -145,6 +145,12 @@ def test_before_the_checkout_the_plan_says_what_it_will_look_for(settings: Envir
     ]
 
 
+def test_what_the_way_of_running_needs_is_added(settings: EnvironmentSettings) -> None:
+    made = plan(settings, "ipython==8.0", extra=("nbconvert", "IPython"))
+    assert made.lines == ("ipython==8.0", "nbconvert")
+    assert "nbconvert: added, the way the task is run needs it" in made.notes
+
+
 def test_settings_follow_the_configuration(tmp_path: Path) -> None:
     whole = config.Settings(state_dir=tmp_path)
     environ = {
