@@ -48,17 +48,21 @@ class Redactor:
     def settled(self, text: str, context: str = "") -> int:
         """How much of ``text``, of which more will come, may be shown now.
 
-        The rest may be the beginning of a secret. It is never more than 16 KiB: of something longer that looks like a
+        The rest may be the beginning of a secret. It is never more than 32 KiB: of something longer that looks like a
         credential what is there is shown (masked, if it is one), and ``context_after`` sees to it that so is the rest.
         """
         context, first = _trimmed(context)
         whole = context + text
-        least = len(whole) - _LONGEST_HELD
-        shapes = (start for start in _open_shapes(whole, first) if start >= least)
-        end = min((*self._open_needles(whole), *shapes, len(whole)))
-        for start, stop in sorted(self._spans(whole, first), reverse=True):
-            if least <= start < end < stop:
+        shapes = (start for start in _open_shapes(whole, first) if len(whole) - start <= _LONGEST_HELD)
+        open_from = min((*self._open_needles(whole), *shapes, len(whole)))
+        spans = self._spans(whole, first)
+        end = open_from
+        for start, stop in sorted(spans, reverse=True):
+            if start < end < stop:
                 end = start
+        if len(whole) - end > 2 * _LONGEST_HELD:
+            # Secrets that overlap one another without end, as "aaaa" does in a line of a's: cut behind one of them.
+            end = max((stop for _, stop in spans if len(context) < stop <= open_from), default=open_from)
         return max(0, end - len(context))
 
     def context_after(self, text: str, context: str = "") -> str:

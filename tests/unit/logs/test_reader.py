@@ -142,7 +142,7 @@ def test_a_long_line_is_read_in_parts_and_no_secret_in_it_is_missed(data: bytes,
     data = data.replace(b"\n", b"-") * times
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "LONG_LINE", 80)
-        patch.setattr(redact, "_LONGEST_HELD", 64)
+        patch.setattr(redact, "_LONGEST_HELD", 32)
         for spool in spooled():
             reading = Reading(spool)
             begin = 0
@@ -165,7 +165,7 @@ def test_a_long_redrawn_line_ends_and_shows_its_last_state(
     data = data.replace(b"\n", b"") * times + b"\rlast"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "LONG_LINE", 80)
-        patch.setattr(redact, "_LONGEST_HELD", 64)
+        patch.setattr(redact, "_LONGEST_HELD", 32)
         for spool in spooled():
             reading = Reading(spool)
             begin = 0

@@ -113,10 +113,12 @@ def test_overlapping_secrets_leave_nothing_between_them() -> None:
 def test_a_secret_may_be_added_later_and_from_any_thread() -> None:
     redactor = Redactor()
     secrets = [f"secret-number-{index:04d}" for index in range(200)]
-    threads = [
-        threading.Thread(target=lambda part=part: [redactor.add(s) for s in part])
-        for part in (secrets[::2], secrets[1::2])
-    ]
+
+    def add(part: list[str]) -> None:
+        for secret in part:
+            redactor.add(secret)
+
+    threads = [threading.Thread(target=add, args=(part,)) for part in (secrets[::2], secrets[1::2])]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -205,7 +207,7 @@ def test_a_credential_of_any_length_is_masked() -> None:
 
 @pytest.mark.parametrize("text", ["ghp_", "eyJ", "sk-", "://", "&token=", "authorization:", "a", "AKIA", "?sig=&"])
 def test_no_text_makes_it_slow(text: str) -> None:
-    text = (text * 700_000)[:700_000]
+    text = (text * 300_000)[:300_000]
     begin = time.process_time()
     redactor = Redactor(["aaaaaaaab"])
     redactor.redact(text + " ")
@@ -222,7 +224,7 @@ def test_context_is_looked_at_and_not_returned() -> None:
 
 def test_plain_text_passes_at_more_than_fifty_megabytes_a_second() -> None:
     line = "2024-01-01 12:00:00,123 INFO train.py:42 step=%d loss=0.12345 lr=1e-4 /data/part-%d.parquet\n"
-    text = "".join(line % (index, index * 7) for index in range(100_000))
+    text = "".join(line % (index, index * 7) for index in range(30_000))
     redactor = Redactor([f"some-secret-value-{index}-KEY" for index in range(5)])
     best = 1e9
     for _ in range(3):

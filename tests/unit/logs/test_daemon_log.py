@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearml_agent_clone.logs import Redactor, daemon_log
+from clearml_agent_clone.logs.daemon_log import configure
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("clearml_agent_clone")
+    levels = root.level, ours.level
+    handlers = list(root.handlers)
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+def test_a_line_tells_when_how_bad_where_and_what(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "daemon.log"
+    configure(file, False, Redactor([SECRET]))
+    logging.getLogger("clearml_agent_clone.worker.claim").info("task %s with %s", "t1", SECRET)
+    line = file.read_text()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    worker\.claim task t1 with \*{4}\n", line)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_tracebacks_are_redacted_and_stay_with_their_record(tmp_path: Path) -> None:
+    configure(tmp_path / "log", False, Redactor([SECRET]))
+    try:
+        int(f"wrong {SECRET}")
+    except ValueError:
+        logging.getLogger("clearml_agent_clone.x").exception("it broke\nhere")
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert SECRET not in "".join(lines)
+    assert "'wrong ****'" in lines[-1]
+    assert all(line.startswith("    ") for line in lines[1:])
+
+
+def test_debug_is_for_those_who_ask(tmp_path: Path) -> None:
+    for debug, expected in ((False, ["ours info", "theirs warning"]), (True, None)):
+        file = tmp_path / f"log{debug}"
+        configure(file, debug, Redactor())
+        logging.getLogger("clearml_agent_clone.x").debug("ours debug")
+        logging.getLogger("clearml_agent_clone.x").info("ours info")
+        logging.getLogger("urllib3").info("theirs info")
+        logging.getLogger("urllib3").warning("theirs warning")
+        said = [" ".join(line.split()[-2:]) for line in file.read_text().splitlines()]
+        assert said == (expected or ["ours debug", "ours info", "theirs info", "theirs warning"])
+
+
+def test_files_rotate_and_every_one_of_them_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_log, "LARGEST_FILE", 2000)
+    old = os.umask(0)
+    try:
+        configure(tmp_path / "log", False, Redactor())
+        for number in range(500):
+            logging.getLogger("clearml_agent_clone.x").info("line %d", number)
+    finally:
+        os.umask(old)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["log", "log.1", "log.2", "log.3", "log.4", "log.5"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert "line 499" in files[0].read_text()
+
+
+def test_configured_again_it_replaces_itself_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list(logging.getLogger().handlers)
+    configure(tmp_path / "first", False, Redactor())
+    configure(None, False, Redactor([SECRET]))
+    logging.getLogger("clearml_agent_clone.x").warning("to the terminal: %s", SECRET)
+    assert (tmp_path / "first").read_text() == ""
+    assert "to the terminal: ****" in capsys.readouterr().err
+    assert [handler for handler in logging.getLogger().handlers if handler in before] == before
+    assert len(logging.getLogger().handlers) == len(before) + 1
+
+
+def test_text_that_cannot_be_written_does_not_break_the_log(tmp_path: Path) -> None:
+    configure(tmp_path / "log", False, Redactor())
+    logging.getLogger("clearml_agent_clone.x").info("half a character: \udce2")
+    assert r"\udce2" in (tmp_path / "log").read_text()
