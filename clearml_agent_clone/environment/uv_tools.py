@@ -35,7 +35,9 @@ def install_python(version: str, settings: EnvironmentSettings, console: Console
     """
     console.say(f"Installing Python {version}")
     program = find_uv(settings.environ)
-    environment = {**settings.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "manual"}
+    quiet = {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+    # Into uv's own folder alone: a program of that name on PATH would change what other tasks find.
+    environment = {**settings.environ, **quiet, "UV_PYTHON_DOWNLOADS": "manual", "UV_PYTHON_INSTALL_BIN": "0"}
     done = run([program or "uv", "python", "install", "--", version], env=environment, console=console, cancel=cancel)
     if not done.ok:
         raise UserError(
