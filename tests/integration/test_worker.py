@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -276,3 +277,59 @@ def test_an_agent_inside_a_virtual_environment_works(agent: Agent) -> None:
     console = agent.console(task)
     assert f"prefix {sys.prefix}\n" not in console
     assert "not the agents packages" in console
+
+
+def test_an_abort_while_packages_are_installed_is_obeyed(agent: Agent) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        port = never_answers.getsockname()[1]
+        agent.daemon()
+        wheel = f"slow @ http://127.0.0.1:{port}/slow-1.0-py3-none-any.whl"
+        task = agent.enqueue(agent.task(requirements={"pip": wheel}))
+        never_answers.settimeout(60)
+        connection, _ = never_answers.accept()
+        agent.server.call("tasks.stop", task=task)
+        seen = agent.final(task)
+        connection.close()
+    assert (seen["status"], seen["status_reason"]) == ("stopped", "task was stopped by tasks.stop")
+    assert agent.final(agent.enqueue(agent.task()))["status"] == "completed"
+
+
+def test_an_abort_waits_for_the_callback_that_the_task_registered(agent: Agent) -> None:
+    agent.daemon()
+    task = agent.enqueue(agent.task(SLEEPER))
+    agent.shows(task, "up")
+    agent.server.call("tasks.edit_runtime", task=task, add_or_update={"_abort_callback_timeout": "60"}, force=True)
+    agent.server.call("tasks.stop", task=task)
+    agent.shows(task, "### Task abort callback timeout set, waiting for max 60 sec ###")
+    assert left_of(agent) != []
+    agent.server.call("tasks.edit_runtime", task=task, add_or_update={"_abort_callback_completed": "1"}, force=True)
+    assert agent.final(task)["status"] == "stopped"
+    assert "### Task abort callback completed in" in agent.console(task)
+    assert left_of(agent) == []
+
+
+def test_secrets_of_the_agent_do_not_reach_the_console(agent: Agent) -> None:
+    agent.variables = {"CLEARML_AGENT_GIT_PASS": "ghs_not-for-anybody"}
+    agent.daemon()
+    code = (
+        "import os, base64\n"
+        "for name, value in os.environ.items(): print(name, value)\n"
+        "print(open(os.environ['CLEARML_CONFIG_FILE']).read())\n"
+        "print(base64.b64encode(b'ghs_not-for-anybody').decode())\n"
+    )
+    task = agent.enqueue(agent.task(code))
+    assert agent.final(task)["status"] == "completed"
+    console = agent.console(task)
+    assert "CLEARML_TASK_ID" in console
+    for secret in ("ghs_not-for-anybody", agent.server.secret_key, "Z2hzX25vdC1mb3ItYW55Ym9keQ"):
+        assert secret not in console
+        assert secret not in agent.log()
+
+
+def test_own_files_are_private(agent: Agent) -> None:
+    agent.daemon()
+    task = agent.enqueue(agent.task(SLEEPER))
+    agent.shows(task, "up")
+    for path in agent.state.rglob("*"):
+        if not path.is_symlink() and "code" not in path.parts:
+            assert path.stat().st_mode & 0o077 == 0, path
