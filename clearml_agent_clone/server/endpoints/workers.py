@@ -5,11 +5,13 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
+from clearml_agent_clone.api.types import TaskStatus
 from clearml_agent_clone.server import fields, queue_entries, workers
 from clearml_agent_clone.server.documents import PROJECTS, QUEUES, TASKS
 from clearml_agent_clone.server.faults import invalid
 from clearml_agent_clone.server.registry import Call, endpoint
 from clearml_agent_clone.server.store import Collection, Document
+from clearml_agent_clone.server.tasks.status import active_seconds, status_of
 
 Body = dict[str, Any]
 _FIRST_VERSION = "2.4"
@@ -44,7 +46,10 @@ def status_report(call: Call, body: Body) -> Body:
     worker["queue"] = fields.text(body, "queue")
     worker["task"] = task
     if task:
-        TASKS.patch(call.db, task, {"last_worker": key, "last_worker_report": now, "last_update": now})
+        found = TASKS.get(call.db, task, "id")
+        running = status_of(found) is TaskStatus.IN_PROGRESS
+        active = {"active_duration": active_seconds(call, found)} if running else {}
+        TASKS.patch(call.db, task, {"last_worker": key, "last_worker_report": now, "last_update": now, **active})
     workers.save(call, worker)
     workers.add_samples(call, key, fields.mapping(body, "machine_stats"), active=bool(task))
     return {}

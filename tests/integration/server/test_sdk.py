@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,9 @@ def test_the_sdk_manages_tasks(server: Any, tmp_path: Path) -> None:
         "CLEARML_CACHE_DIR": str(tmp_path / "cache"),
         "HOME": str(tmp_path),
     }
+    script = shutil.copy(SCRIPT, tmp_path)  # away from our own repository, which the SDK would record
     outcome = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "all is well" in outcome.stdout

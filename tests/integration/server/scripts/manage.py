@@ -41,7 +41,8 @@ assert task.artifacts["result"].get() == {"ok": True}
 assert task.get_configuration_object_as_dict("extra") == {"a": {"b": 1}}
 assert Path(task.models["output"][0].get_local_copy()).read_bytes() == b"1234"
 
-assert [one.id for one in Task.get_tasks(project_name="one/two", task_name="train it")] == [key]
+listed: Any = Task.get_tasks(project_name="one/two", task_name="train it")
+assert [one.id for one in listed] == [key]
 assert Task.query_tasks(project_name="one/two", tags=["__$all", "x", "y"]) == [key]
 assert Task.query_tasks(project_name="one/two", tags=["__$all", "x", "__$not", "y"]) == []
 assert Task.query_tasks(task_filter={"status": ["completed"], "order_by": ["-last_update"]}) == [key]
