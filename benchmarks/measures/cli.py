@@ -6,11 +6,13 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rig import Rig
 from benchmarks.stats import Row, Samples, above_floor
 
 _ROUNDS_EACH = 4
+_SILENT: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 
 
 def cli(rig: Rig) -> list[Row]:
@@ -26,7 +28,7 @@ def _row(rig: Rig, option: str) -> Row:
     for number in range(_ROUNDS_EACH * rig.options.rounds + 1):
         for name, (argv, environ) in commands.items():
             started = time.perf_counter()
-            subprocess.run(argv, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(argv, env=environ, **_SILENT, check=True)
             if number:  # the first call compiles what the installer left uncompiled
                 values[name].append(time.perf_counter() - started)
     samples = {name: Samples.of(some) for name, some in values.items()}
