@@ -82,9 +82,11 @@ def _print_config(config: ServerConfig) -> int:
 
 def _serve(config: ServerConfig) -> int:
     import asyncio  # noqa: PLC0415 - only this command needs it
+    import logging  # noqa: PLC0415 - as above
 
     from clearml_agent_clone.server.app import open_server  # noqa: PLC0415 - needs the extra
 
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     server = open_server(config)
     asyncio.run(_until_signal(server))
     return 0

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import sqlite3
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -54,6 +55,10 @@ class ApiApp:
             return meta.fault(fault)
         except ClientDisconnect:
             raise
+        except sqlite3.OperationalError as error:
+            _log.error("%s: %s", meta.name, error)
+            full = "disk is full" in str(error)
+            return meta.fault(ApiFault(500, 4, "Low disk space") if full else ApiFault(500, 100, "Data error"))
         except Exception:  # noqa: BLE001 - the client must get an envelope, and the server go on, whatever a handler does
             _log.exception("%s failed", meta.name)
             return meta.fault(ApiFault(500, 0, "General server error"))

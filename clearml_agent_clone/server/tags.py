@@ -6,6 +6,20 @@ from typing import Any
 
 from clearml_agent_clone.server import fields
 from clearml_agent_clone.server.registry import Call
+from clearml_agent_clone.server.store import Collection
+from clearml_agent_clone.server.tasks.shape import unique
+from clearml_agent_clone.server.tasks.status import touched
+
+
+def change_tags(call: Call, collection: Collection, body: fields.Body) -> dict[str, Any]:
+    """``update_tags``: add ``add_tags`` to each of ``ids``, take ``remove_tags`` away."""
+    added, removed = fields.texts(body, "add_tags"), set(fields.texts(body, "remove_tags"))
+    keys = fields.texts(body, "ids")
+    for key in keys:
+        document = collection.get(call.db, key, "id")
+        tags = [tag for tag in unique([*document.get("tags", []), *added]) if tag not in removed]
+        collection.patch(call.db, key, {"tags": tags, **touched(call)})
+    return {"updated": len(keys)}
 
 
 def tags_of(call: Call, table: str, body: fields.Body) -> dict[str, Any]:

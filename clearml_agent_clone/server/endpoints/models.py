@@ -12,6 +12,7 @@ from clearml_agent_clone.server.metadata import metadata, with_metadata, without
 from clearml_agent_clone.server.projects import project_named
 from clearml_agent_clone.server.registry import Call, endpoint
 from clearml_agent_clone.server.store import Document
+from clearml_agent_clone.server.tags import change_tags
 from clearml_agent_clone.server.tasks import shape
 from clearml_agent_clone.server.tasks.status import touch_project, touched
 
@@ -115,13 +116,7 @@ def move(call: Call, body: Body) -> Body:
 
 @endpoint("models.update_tags", since="2.27", writes=True)
 def update_tags(call: Call, body: Body) -> Body:
-    added, removed = fields.texts(body, "add_tags"), set(fields.texts(body, "remove_tags"))
-    keys = fields.texts(body, "ids")
-    for key in keys:
-        model = MODELS.get(call.db, key)
-        tags = [tag for tag in shape.unique([*model.get("tags", []), *added]) if tag not in removed]
-        MODELS.patch(call.db, key, {"tags": tags, **touched(call)})
-    return {"updated": len(keys)}
+    return change_tags(call, MODELS, body)
 
 
 @endpoint("models.add_or_update_metadata", since="2.13", writes=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from clearml_agent_clone.api.types import TaskStatus
@@ -12,7 +11,7 @@ from clearml_agent_clone.server.endpoints.tasks_status import publish_one as pub
 from clearml_agent_clone.server.events.store import delete_task_events
 from clearml_agent_clone.server.faults import ApiFault
 from clearml_agent_clone.server.registry import Call, endpoint
-from clearml_agent_clone.server.tasks.many import each_of
+from clearml_agent_clone.server.tasks.many import register_many
 from clearml_agent_clone.server.tasks.status import status_of, touched
 
 Body = dict[str, Any]
@@ -87,19 +86,13 @@ def _unarchive(call: Call, key: str, _body: fields.Body) -> Body:
     return {"unarchived": True}
 
 
-_MANY: Mapping[str, Callable[[Call, str, fields.Body], Body]] = {
-    "publish_many": _publish_one,
-    "delete_many": _delete,
-    "archive_many": _archive,
-    "unarchive_many": _unarchive,
-}
-
-
-def _register_many(action: str, one: Callable[[Call, str, fields.Body], Body]) -> None:
-    @endpoint(f"models.{action}", since="2.13", writes=True)
-    def many(call: Call, body: Body) -> Body:
-        return each_of(call, body, one)
-
-
-for _action, _one in _MANY.items():
-    _register_many(_action, _one)
+register_many(
+    "models",
+    "2.13",
+    {
+        "publish_many": _publish_one,
+        "delete_many": _delete,
+        "archive_many": _archive,
+        "unarchive_many": _unarchive,
+    },
+)

@@ -12,6 +12,7 @@ from clearml_agent_clone.server.faults import ApiFault, invalid, no_such_model
 from clearml_agent_clone.server.projects import project_named
 from clearml_agent_clone.server.registry import Call, endpoint
 from clearml_agent_clone.server.store import Document
+from clearml_agent_clone.server.tags import change_tags
 from clearml_agent_clone.server.tasks import shape
 from clearml_agent_clone.server.tasks.status import refuse, status_of, touch_project, touched
 
@@ -72,13 +73,7 @@ def update_batch(call: Call, _body: Body) -> Body:
 
 @endpoint("tasks.update_tags", since="2.27", writes=True)
 def update_tags(call: Call, body: Body) -> Body:
-    added, removed = fields.texts(body, "add_tags"), set(fields.texts(body, "remove_tags"))
-    keys = fields.texts(body, "ids")
-    for key in keys:
-        task = TASKS.get(call.db, key, "id")
-        tags = [tag for tag in shape.unique([*task.get("tags", []), *added]) if tag not in removed]
-        TASKS.patch(call.db, key, {"tags": tags, **touched(call)})
-    return {"updated": len(keys)}
+    return change_tags(call, TASKS, body)
 
 
 @endpoint("tasks.set_requirements", writes=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from clearml_agent_clone.api.types import TaskStatus
@@ -11,7 +11,7 @@ from clearml_agent_clone.server.documents import MODELS, TASKS
 from clearml_agent_clone.server.registry import Call, endpoint
 from clearml_agent_clone.server.store import Document
 from clearml_agent_clone.server.tasks import cleanup, queueing
-from clearml_agent_clone.server.tasks.many import each_of
+from clearml_agent_clone.server.tasks.many import register_many
 from clearml_agent_clone.server.tasks.status import active_seconds, change_status, refuse, status_of, touched
 
 _WORKER_SILENCE = 600.0
@@ -152,26 +152,20 @@ def _dequeue_one(call: Call, key: str, body: fields.Body) -> Body:
     return queueing.dequeue(call, TASKS.get(call.db, key, "id"), body)
 
 
-_MANY: Mapping[str, Callable[[Call, str, fields.Body], Body]] = {
-    "stop_many": stop_one,
-    "publish_many": publish_one,
-    "reset_many": cleanup.reset,
-    "delete_many": cleanup.delete,
-    "enqueue_many": queueing.enqueue,
-    "dequeue_many": _dequeue_one,
-    "archive_many": archive_one,
-    "unarchive_many": unarchive_one,
-}
-
-
-def _register_many(action: str, one: Callable[[Call, str, fields.Body], Body]) -> None:
-    @endpoint(f"tasks.{action}", since="2.12", writes=True)
-    def many(call: Call, body: Body) -> Body:
-        return each_of(call, body, one)
-
-
-for _action, _one in _MANY.items():
-    _register_many(_action, _one)
+register_many(
+    "tasks",
+    "2.12",
+    {
+        "stop_many": stop_one,
+        "publish_many": publish_one,
+        "reset_many": cleanup.reset,
+        "delete_many": cleanup.delete,
+        "enqueue_many": queueing.enqueue,
+        "dequeue_many": _dequeue_one,
+        "archive_many": archive_one,
+        "unarchive_many": unarchive_one,
+    },
+)
 
 
 def _task(call: Call, body: fields.Body) -> Document:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clearml_agent_clone.server import fields
 from clearml_agent_clone.server.faults import ApiFault
-from clearml_agent_clone.server.registry import Call
+from clearml_agent_clone.server.registry import Call, endpoint
+
+Action = Callable[[Call, str, fields.Body], dict[str, Any]]
 
 
-def each_of(call: Call, body: fields.Body, one: Callable[[Call, str, fields.Body], dict[str, Any]]) -> dict[str, Any]:
+def register_many(service: str, since: str, actions: Mapping[str, Action]) -> None:
+    """Register an endpoint per name in ``actions`` that does the action to every id it is given."""
+    for name, one in actions.items():
+        endpoint(f"{service}.{name}", since=since, writes=True)(functools.partial(each_of, one))
+
+
+def each_of(one: Action, call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Do ``one`` to every id in ``ids``; who fails is told, and the others are not held up."""
     succeeded: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
