@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -282,3 +284,36 @@ def test_an_abort_ends_the_installation_and_leaves_nothing(
         build("beta", cancel=cancel, environ=served_by(settings, index).environ)
     assert settings.store_dir is not None
     assert not list(settings.store_dir.glob("*/py*/"))
+
+
+_BUILDER = """
+import os, sys
+from pathlib import Path
+from clearml_agent_clone.api.types import Requirements
+from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings, build_environment, plan_environment
+class Quiet:
+    def say(self, text): print(text, flush=True)
+    def write(self, data): pass
+state, store, cache = (Path(name) for name in sys.argv[1:4])
+settings = EnvironmentSettings(state, store, state / "builds", cache, environ=dict(os.environ))
+build_environment(plan_environment(EnvironmentRequest(Requirements(pip="beta")), settings), Quiet())
+"""
+
+
+def test_a_runner_that_is_killed_while_installing_leaves_nothing_in_the_way(
+    build: Build, settings: EnvironmentSettings, index: Index
+) -> None:
+    index.silent.set()
+    arguments = [str(settings.state_dir), str(settings.store_dir), str(settings.uv_cache_dir)]
+    environ = {**served_by(settings, index).environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", _BUILDER, *arguments]
+    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == b"Installing 1 requirement with uv\n"
+        runner.send_signal(signal.SIGKILL)
+    assert settings.store_dir is not None
+    (half,) = settings.store_dir.glob("*/py*/")
+    index.silent.clear()
+    result = build("beta", environ=served_by(settings, index).environ)
+    assert result.installed == ("alpha==2.0", "beta==1.0")
+    assert not half.exists()

@@ -119,12 +119,14 @@ def test_a_path_that_the_task_names_is_used_when_it_is_there(machine: Environmen
 
 def test_a_shim_of_pyenv_that_fails_does_not_hide_what_pyenv_has(machine: EnvironmentSettings, tmp_path: Path) -> None:
     root = tmp_path / "pyenv"
-    broken_python(root / "shims" / "python3.97")
+    shim = broken_python(root / "shims" / "python3.97")
+    shim.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 127\n")
     for version in ("3.97.2", "3.97.10"):
         fake_python(root / "versions" / version / "bin" / "python3.97", version)
     environ = {**machine.environ, "PYENV_ROOT": str(root), "PATH": f"{root}/shims:{machine.environ['PATH']}"}
     pyenv = attrs.evolve(machine, environ=environ)
     assert choose(pyenv, "python3.97")[:2] == ("3.97.10", "found in pyenv")
+    assert not (tmp_path / "asked").exists()
     assert available(environ)[-2:] == ["3.97", "3.98"]
 
 

@@ -17,6 +17,7 @@ from clearml_agent_clone.environment import (
     build_environment,
     plan_environment,
 )
+from clearml_agent_clone.environment.keys import environment_key
 
 from .conftest import Recorder
 
@@ -82,6 +83,15 @@ def test_what_does_not_change_the_content_does_not_change_the_key(settings: Envi
 )
 def test_what_changes_the_content_changes_the_key(settings: EnvironmentSettings, change: dict[str, Any]) -> None:
     assert plan(settings, **{"pip": "alpha==1.0", **change}).key != plan(settings, "alpha==1.0").key
+
+
+@pytest.mark.parametrize("part", ["real_path", "version", "build", "platform", "abi"])
+def test_another_interpreter_is_another_key(settings: EnvironmentSettings, part: str) -> None:
+    made = plan(settings, "alpha")
+    assert made.interpreter is not None
+    change: dict[str, Any] = {part: Path("/x") if part == "real_path" else "3.99.9"}
+    other = attrs.evolve(made.interpreter, **change)
+    assert environment_key(made, other, settings) != environment_key(made, made.interpreter, settings) == made.key
 
 
 def test_a_constraint_counts(settings: EnvironmentSettings, tmp_path: Path) -> None:
