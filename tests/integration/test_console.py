@@ -1,0 +1,133 @@
+"""The shipper and the embedded server, over real HTTP, read back as other clients read it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from clearml_agent_clone.api import Client, ServerAccess, Session
+from clearml_agent_clone.api.errors import InvalidRequest, ServerUnreachable
+from clearml_agent_clone.api.session import ONCE
+from clearml_agent_clone.logs import Redactor, Shipper, Spool, arrived_by
+
+from .conftest import Server
+
+
+@attrs.define
+class Console:
+    """A task's spool and the way from there to the server; ``lose_next`` loses the next answer."""
+
+    client: Client
+    task: str
+    folder: Path
+    spool: Spool
+    lose_next: bool = False
+
+    def shipper(self) -> Shipper:
+        return Shipper(
+            self.spool,
+            self.send,
+            self.task,
+            "host:0",
+            self.folder,
+            Redactor(["hunter2hunter2"]),
+            arrived=arrived_by(self.client.session.call, self.task),
+        )
+
+    def send(self, lines: Sequence[bytes]) -> Any:
+        answer = self.client.events.send(lines, retry=ONCE)
+        if self.lose_next:
+            self.lose_next = False
+            raise ServerUnreachable("the answer got lost", may_have_acted=True)
+        return answer
+
+    def text(self) -> str:
+        """The whole console, read from its beginning, page by page."""
+        parts: list[str] = []
+        body: dict[str, Any] = {"task": self.task, "navigate_earlier": False, "order": "asc", "batch_size": 7}
+        while events := self.client.session.call("events.get_task_log", body)["events"]:
+            parts.extend(event["msg"] for event in events)
+            body["from_timestamp"] = events[-1]["timestamp"]
+        return "".join(parts)
+
+
+@pytest.fixture
+def console(shared_server: Server, tmp_path: Path) -> Iterator[Console]:
+    task = str(shared_server.call("tasks.create", name="a task", type="training")["id"])
+    access = ServerAccess(
+        url=shared_server.api_url, access_key=shared_server.access_key, secret_key=shared_server.secret_key
+    )
+    spool = Spool.create(tmp_path)
+    with Client(Session(access, host_name="test-host")) as client:
+        yield Console(client, task, tmp_path, spool)
+    spool.close()
+
+
+def test_a_hundred_thousand_lines_are_read_back_complete_and_in_order(console: Console) -> None:
+    expected = "".join(f"line {number} of a hundred thousand\n" for number in range(100_000))
+    console.spool.write(expected.encode())
+    shipper = console.shipper()
+    shipper.remark("INFO", "last remark")
+    assert shipper.finish(time.monotonic() + 30).complete
+    assert console.text() == expected + "last remark\n"
+
+
+def test_answers_lost_and_runners_gone_leave_every_line_once(console: Console) -> None:
+    for number in range(20):
+        console.spool.write(b"line %d\n" % number)
+        console.lose_next = number % 3 == 1
+        shipper = console.shipper()
+        if number % 2:
+            shipper.step(time.monotonic())
+        if number % 5:
+            continue  # the runner is gone; nobody waits for an answer
+        shipper.finish(time.monotonic() + 10)
+    console.shipper().finish(time.monotonic() + 10)
+    assert console.text() == "".join(f"line {number}\n" for number in range(20))
+
+
+def test_the_server_is_asked_by_the_timestamp(console: Console) -> None:
+    arrived = arrived_by(console.client.session.call, console.task)
+    assert not arrived(int(time.time() * 1000))
+    console.spool.write(b"one\n")
+    console.shipper().finish()
+    stamp = console.client.session.call("events.get_task_log", {"task": console.task})["events"][0]["timestamp"]
+    assert arrived(stamp)
+    assert not arrived(stamp - 1)
+    assert not arrived(stamp + 1)
+
+
+def test_a_task_that_takes_no_events_any_more_is_said(console: Console, shared_server: Server) -> None:
+    console.spool.write(b"one\n")
+    shared_server.call("tasks.delete", task=console.task, force=True)
+    with pytest.raises(InvalidRequest):
+        console.send([b'{"type":"log","task":"%s","msg":"x"}' % console.task.encode()])
+    delivery = console.shipper().finish(time.monotonic() + 10)
+    assert delivery.undelivered_bytes == 4
+    assert delivery.errors
+
+
+@pytest.mark.sdk
+def test_the_sdk_reads_it_as_it_was_printed(console: Console, shared_server: Server) -> None:
+    shipper = console.shipper()
+    console.spool.write("naïve €\n\r10%\r100%\nhunter2hunter2\n".encode())
+    shipper.finish()
+    console.spool.write(b"second report\n")
+    shipper.finish()
+    script = (
+        "import sys; from clearml import Task\n"
+        "for report in Task.get_task(task_id=sys.argv[1]).get_reported_console_output(10): print(ascii(report))"
+    )
+    environ = {**os.environ, "CLEARML_CONFIG_FILE": str(shared_server.conf), "PYTHONIOENCODING": "utf-8"}
+    read = subprocess.run(
+        [sys.executable, "-c", script, console.task], env=environ, check=True, capture_output=True, text=True
+    )
+    assert read.stdout.splitlines()[-2:] == [ascii("naïve €\n100%\n****\n"), ascii("second report\n")]
