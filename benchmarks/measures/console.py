@@ -83,7 +83,7 @@ def fault_of(numbers: list[int], lines: int) -> str:
     lost = lines - len(set(numbers))
     twice = len(numbers) - len(set(numbers))
     disorder = sum(1 for before, after in itertools.pairwise(numbers) if after <= before)
-    faults = ((lost, "lost"), (twice, "doubled"), (disorder, "out of order"))
+    faults = ((lost, "missing or broken"), (twice, "doubled"), (disorder, "out of order"))
     return " and ".join(f"{count} {what}" for count, what in faults if count)
 
 

@@ -54,10 +54,10 @@ def test_table_marks_a_missed_target(tmp_path: Path) -> None:
     ("numbers", "fault"),
     [
         ([0, 1, 2, 3], ""),
-        ([0, 1, 3], "1 lost"),
+        ([0, 1, 3], "1 missing or broken"),
         ([0, 1, 1, 2, 3], "1 doubled and 1 out of order"),
         ([0, 2, 1, 3], "1 out of order"),
-        ([], "4 lost"),
+        ([], "4 missing or broken"),
     ],
 )
 def test_console_faults(numbers: list[int], fault: str) -> None:
