@@ -52,7 +52,9 @@ def grants_for(address: Address, login: Login, settings: SourceSettings) -> tupl
     if login.user and address.is_web:
         # A user without password may be a token, or a name that a helper of the owner's has the password for.
         urls = (_url(address.scheme, address.host, address.port, ""),) if login.password else ()
-        found.append(Grant((address.scheme,), address.host, address.port, "", login.user, login.password, urls=urls))
+        found.append(
+            Grant((address.scheme,), address.host, address.real_port, "", login.user, login.password, urls=urls)
+        )
     found += [_grant(credential, address) for credential in settings.credentials if credential.host or address.is_web]
     return tuple(found)
 
@@ -61,7 +63,7 @@ def _grant(credential: GitCredential, address: Address) -> Grant:
     host, port = credential.host or address.host, credential.port
     own = address.is_web and host.casefold() == address.host.casefold()
     if not credential.host:
-        port = address.port
+        port = address.real_port
     scheme = credential.scheme or (address.scheme if own else "https")
     known_port = address.port if own and port is None else port
     return Grant(

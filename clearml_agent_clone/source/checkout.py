@@ -7,13 +7,14 @@ its administration in the mirror. Whatever a task does in its checkout (commit, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from clearml_agent_clone.errors import AgentError, UserError
+from clearml_agent_clone.errors import AgentError, Retryable, UserError
 from clearml_agent_clone.source.address import Address, parse_address
 from clearml_agent_clone.source.faults import explain, is_missing, reason
 from clearml_agent_clone.source.git import Git
@@ -48,6 +49,9 @@ def lay_out(root: Path, mirror: Path, commit: str, address: Address, git: Git) -
     try:
         _make_git_dir(root, mirror, commit, address)
         finished = git.quiet("reset", "--hard", "--quiet", commit, cwd=root)
+    except OSError as error:
+        shutil.rmtree(root, ignore_errors=True)
+        raise _unwritable(root, error) from error
     except BaseException:  # also when somebody asks to stop: no half tree stays behind
         shutil.rmtree(root, ignore_errors=True)
         raise
@@ -126,6 +130,12 @@ def _make_git_dir(root: Path, mirror: Path, commit: str, address: Address) -> No
         source = mirror / name
         if source.is_file():
             shutil.copyfile(source, target)
+
+
+def _unwritable(root: Path, error: OSError) -> AgentError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Retryable(f"no space left for the checkout {root}", remedy="Free some disk space", code="disk-full")
+    return UserError(f"cannot write {error.filename or root}: {error.strerror}", code="not-writable")
 
 
 def _config(commit: str, address: Address) -> str:

@@ -152,8 +152,6 @@ class Mirror:
             )
             if found.ok:
                 return found.output.strip()
-            if is_corruption(found):
-                raise _DamagedError
         return ""
 
     def _default_branch(self) -> str:

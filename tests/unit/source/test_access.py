@@ -101,6 +101,23 @@ def test_the_login_of_a_url_is_used_and_never_shown(
     assert fetch(repository=git_host.url("project").replace("://", "://t0ken@")).commit == result.commit
 
 
+def test_the_login_of_a_submodules_url_is_not_shown(
+    git_host: GitHost, fetch: Fetch, console: Recorder, upstream: Upstream
+) -> None:
+    Upstream.new(upstream.path.parent / "library").commit()
+    upstream.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../library", "library")
+    url = git_host.url("library").replace("://", "://me:s3cret@")
+    upstream.git("config", "--file", ".gitmodules", "submodule.library.url", url)
+    upstream.commit()
+    fetch(repository=str(upstream.path))
+    assert git_host.url("library") in console.text
+    assert "s3cret" not in console.text
+    git_host.status = 404
+    with pytest.raises(UserError, match="submodule") as caught:
+        fetch(repository=str(upstream.path))
+    assert "s3cret" not in str(caught.value) + console.text
+
+
 def test_the_owners_credential_comes_before_their_helpers(
     git_host: GitHost, fetch: Fetch, settings: SourceSettings, plain_git: Path
 ) -> None:
@@ -281,6 +298,19 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
 )
 def test_the_helper_answers_only_for_its_hosts(ask: Ask, url: str, answer: str) -> None:
     assert ask(url) == answer
+
+
+def test_a_prefix_ends_with_a_folder_whatever_git_sends() -> None:
+    grant = {"schemes": ["https"], "host": "h", "port": None, "prefix": "/team", "user": "t", "password": "p"}
+    for path, expected in (("team/x", True), ("team", True), ("teammates/x", False), ("", False), ("x/team/y", False)):
+        assert bool(helper.answer(f"protocol=https\nhost=h\npath={path}\n", [grant])) is expected
+
+
+@pytest.mark.parametrize("url", ["https://host/x", "https://host:8443/x", "https://me:word@host/x"])
+def test_a_credential_without_host_is_bound_to_host_and_port(url: str) -> None:
+    address, in_url = parse_address(url, allow_local=False)
+    for grant in grants_for(address, in_url, SourceSettings(credentials=(login(""),))):
+        assert (grant.schemes, grant.host, grant.port) == (("https",), "host", address.real_port)
 
 
 def test_the_helper_forgets_nothing_and_stores_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from clearml_agent_clone.source.faults import explain, reason
 from clearml_agent_clone.util.process import Finished
 
 REST = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n"
-HTTP = "fatal: unable to access 'https://git.corp/team/tls-tools.git/': "
+HTTP = "fatal: unable to access 'https://git.corp/team/certificate-tools.git/': "
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,16 @@ HTTP = "fatal: unable to access 'https://git.corp/team/tls-tools.git/': "
         ("remote: The project you were looking for could not be found\n" + REST, UserError, "repository-not-found"),
         ("fatal: '/team/x' does not appear to be a git repository\n" + REST, UserError, "repository-not-found"),
         (
-            "remote: Repository not found.\nfatal: repository 'https://git.corp/team/tls-tools.git/' not found\n",
+            "remote: Repository not found.\nfatal: repository 'https://git.corp/team/certificate-tools.git/' not found\n",
             UserError,
             "repository-not-found",
         ),
         ("fatal: remote error: access denied or repository not exported: /x\n", UserError, "repository-not-found"),
-        ("fatal: Authentication failed for 'https://git.corp/team/tls-tools.git/'\n", UserError, "git-auth-failed"),
+        (
+            "fatal: Authentication failed for 'https://git.corp/team/certificate-tools.git/'\n",
+            UserError,
+            "git-auth-failed",
+        ),
         ("remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'x'\n", UserError, "git-auth-failed"),
         (
             "fatal: could not read Username for 'https://git.corp': terminal prompts disabled\n",
@@ -79,7 +83,7 @@ HTTP = "fatal: unable to access 'https://git.corp/team/tls-tools.git/': "
     ],
 )
 def test_each_failure_has_its_code(text: str, kind: type[Exception], code: str) -> None:
-    address, _ = parse_address("https://git.corp/team/tls-tools.git", allow_local=False)
+    address, _ = parse_address("https://git.corp/team/certificate-tools.git", allow_local=False)
     error = explain(Finished(("git",), 128, text), address)
     assert type(error) is kind
     assert error.code == code
@@ -96,7 +100,7 @@ def test_each_failure_has_its_code(text: str, kind: type[Exception], code: str) 
         ("git@h: Permission denied (publickey).\n" + REST, "git@h: Permission denied (publickey)"),
         (
             HTTP.replace("https://", "https://me:secret@") + "no\n",
-            "unable to access 'https://git.corp/team/tls-tools.git/': no",
+            "unable to access 'https://git.corp/team/certificate-tools.git/': no",
         ),
         ("", "exit code 128"),
     ],

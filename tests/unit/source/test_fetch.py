@@ -322,6 +322,14 @@ def test_cancel_before_and_during(upstream: Upstream, fetch: Fetch, tmp_path: Pa
     assert not (tmp_path / "run3" / "project").exists()
 
 
+def test_a_folder_that_cannot_be_written(upstream: Upstream, fetch: Fetch, tmp_path: Path) -> None:
+    (tmp_path / "run1").mkdir()
+    (tmp_path / "run1" / "project").write_text("in the way")
+    with pytest.raises(UserError) as caught:
+        fetch(repository=str(upstream.path))
+    assert caught.value.code == "not-writable"
+
+
 def test_no_git(upstream: Upstream, settings: SourceSettings, fetch: Fetch, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         fetch(attrs.evolve(settings, environ={"PATH": str(tmp_path)}), repository=str(upstream.path))

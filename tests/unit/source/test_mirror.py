@@ -130,6 +130,24 @@ def cut_pack(mirror: Path) -> None:
     pack.write_bytes(pack.read_bytes()[:60])
 
 
+def flip_commit(mirror: Path) -> None:
+    """The newest commit stands first in a pack, after a head of twelve bytes."""
+    [pack] = packs(mirror)
+    pack.chmod(0o644)
+    data = bytearray(pack.read_bytes())
+    data[16:40] = bytes(24)
+    pack.write_bytes(data)
+
+
+def flip_blob(mirror: Path) -> None:
+    """A file's content stands last, before the checksum of twenty bytes; the commit itself is readable."""
+    [pack] = packs(mirror)
+    pack.chmod(0o644)
+    data = bytearray(pack.read_bytes())
+    data[-36:-20] = bytes(16)
+    pack.write_bytes(data)
+
+
 def empty_index(mirror: Path) -> None:
     for index in (mirror / "objects/pack").glob("*.idx"):
         index.chmod(0o644)
@@ -158,7 +176,9 @@ def empty_refs(mirror: Path) -> None:
 
 @pytest.mark.parametrize("exact", [True, False], ids=["commit", "branch"])
 @pytest.mark.parametrize(
-    "damage", [cut_pack, empty_index, no_objects, no_head, empty_head, bad_config, empty_refs], ids=lambda f: f.__name__
+    "damage",
+    [cut_pack, flip_commit, flip_blob, empty_index, no_objects, no_head, empty_head, bad_config, empty_refs],
+    ids=lambda f: f.__name__,
 )
 def test_a_damaged_mirror_heals(
     upstream: Upstream, fetch: Fetch, settings: SourceSettings, damage: Damage, *, exact: bool
@@ -174,6 +194,23 @@ def test_a_damaged_mirror_heals(
     upstream.commit("later")
     assert fetch(repository=str(upstream.path), branch="main").commit == upstream.git("rev-parse", "HEAD")
     Upstream(mirror_of(settings)).git("fsck")
+
+
+def test_a_damaged_commit_is_not_taken_for_one_that_was_never_pushed(
+    upstream: Upstream, fetch: Fetch, settings: SourceSettings
+) -> None:
+    old = upstream.git("rev-parse", "HEAD")
+    upstream.commit("newer")
+    fetch(repository=str(upstream.path))
+    mirror = mirror_of(settings)
+    [pack] = packs(mirror)
+    listing = Upstream(mirror).git("verify-pack", "--verbose", str(pack)).splitlines()
+    offset = next(int(line.split()[4]) for line in listing if line.startswith(old))
+    data = bytearray(pack.read_bytes())
+    data[offset + 6 : offset + 40] = bytes(34)
+    pack.chmod(0o644)
+    pack.write_bytes(data)
+    assert fetch(repository=str(upstream.path), version_num=old[:10]).commit == old
 
 
 def test_locks_of_a_git_that_was_killed(
