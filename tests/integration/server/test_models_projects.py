@@ -58,6 +58,16 @@ def test_many_models(shared_server: Any) -> None:
     assert len(call("models.delete_many", ids=[one, other], force=True)["succeeded"]) == 2
 
 
+def test_a_model_whose_task_cannot_be_published_is_not_published_by_half(shared_server: Any) -> None:
+    call = shared_server.call
+    task = call("tasks.create", name="maker", type="training")["id"]
+    stuck, free = new_model(shared_server, task=task), new_model(shared_server)
+    data = call("models.publish_many", ids=[stuck, free])
+    assert [item["error"]["codes"] for item in data["failed"]] == [[400, 110]]
+    assert [item["id"] for item in data["succeeded"]] == [free]
+    assert [call("models.get_by_id", model=model)["model"]["ready"] for model in (stuck, free)] == [False, True]
+
+
 def test_a_model_in_use_is_kept(shared_server: Any) -> None:
     call, model = shared_server.call, new_model(shared_server)
     user = call("tasks.create", name="user", type="testing", models={"input": [{"name": "m", "model": model}]})["id"]
