@@ -329,6 +329,24 @@ def test_the_helper_needs_nothing_of_the_package() -> None:
     assert done.returncode == 0
 
 
+def test_ssh_goes_through_the_users_own_command(
+    upstream: Upstream, fetch: Fetch, settings: SourceSettings, tmp_path: Path
+) -> None:
+    """The command stands in for ssh: it notes its arguments and runs the last one here."""
+    ssh = tmp_path / "my bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho "$@" >> \'{tmp_path}/called\'\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    mine = attrs.evolve(settings, environ={**settings.environ, "GIT_SSH_COMMAND": f"'{ssh}'"})
+    result = fetch(mine, repository=f"alice@git.corp:{upstream.path}")
+    assert result.repository == f"alice@git.corp:{upstream.path}"
+    assert "alice@git.corp git-upload-pack" in (tmp_path / "called").read_text()
+    forced = attrs.evolve(mine, force_ssh=True, force_ssh_port=2222, force_ssh_user="ci")
+    result = fetch(forced, repository=f"https://git.corp{upstream.path}")
+    assert result.repository == f"ssh://ci@git.corp:2222{upstream.path}"
+    assert "-p 2222 ci@git.corp" in (tmp_path / "called").read_text()
+
+
 def test_the_users_own_ssh_command_is_kept(tmp_path: Path, plain_git: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(plain_git), "GIT_CONFIG_COUNT": "1"}
     environ |= {"GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "Eve", "GIT_DIR": "/evil", "GIT_TRACE": "1"}

@@ -153,16 +153,16 @@ CHANGES: list[Change] = [
     modify, add, delete, rename, copy, modes, binary, windows, no_end, names, links, staged_and_not,
     looks_like_a_diff, type_change, everything,
 ]  # fmt: skip
-OPTIONS = [
-    ["--src-prefix=a/", "--dst-prefix=b/", "--submodule=diff"],  # as the SDK does
-    ["--no-prefix"],
-    ["--unified=0"],
-    ["--find-copies-harder", "--src-prefix=old/", "--dst-prefix=new/"],
+SDK = ["--src-prefix=a/", "--dst-prefix=b/", "--submodule=diff"]
+OTHERS = [["--no-prefix"], ["--unified=0"], ["--find-copies-harder", "--src-prefix=old/", "--dst-prefix=new/"]]
+CASES = [(change, SDK) for change in CHANGES] + [
+    (change, options) for change in (modify, add, delete, rename, names, everything) for options in OTHERS
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options[-1])
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize(
+    ("change", "options"), CASES, ids=[f"{change.__name__}{options[-1]}" for change, options in CASES]
+)
 def test_the_tree_is_exactly_the_authors(prepared: Prepared, fetch: Fetch, change: Change, options: list[str]) -> None:
     upstream = prepared.upstream
     change(upstream)
