@@ -7,8 +7,10 @@ is not believed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +20,12 @@ from clearml_agent_clone.config.parsed import Parsed, stamp_of
 from clearml_agent_clone.errors import AgentError
 
 _FORMAT = 1
+_LONGEST_PARSE = 60.0
 
 
-def read_config(path: Path, environ: Mapping[str, str], *, below: str = "", folder: Path | None = None) -> Parsed:
+def read_config(
+    path: Path, environ: Mapping[str, str], *, below: str = "", folder: Path | None = None, apart: bool = False
+) -> Parsed:
     """The content of the configuration file ``path``.
 
     Args:
@@ -28,24 +33,59 @@ def read_config(path: Path, environ: Mapping[str, str], *, below: str = "", fold
         environ: for substitutions.
         below: the dotted key that the whole file is the content of.
         folder: where parsed files are kept; None keeps none.
+        apart: let a process of its own parse, which takes longer and keeps the parser out of our memory.
 
     Raises:
         UserError: it cannot be read, or is no HOCON.
     """
     stamp = stamp_of(path)
     entry_file = folder / _entry_name(path, below) if folder else None
-    entry = _read_entry(entry_file) if entry_file else None
-    if entry and entry["place"] == _place(path, below) and _holds(entry, stamp, environ):
-        return Parsed(
-            entry["tree"], entry["lines"], entry["sources"], [Path(name) for name, _ in entry["files"]],
-            missing=[(line, name) for line, name in entry["missing"]],
-        )  # fmt: skip
+    remembered = _remembered(entry_file, _place(path, below), environ)
+    if remembered is None and folder and apart:
+        _parse_apart(path, environ, below, folder)
+        remembered = _remembered(entry_file, _place(path, below), environ)
+    if remembered is not None:
+        return remembered
     from clearml_agent_clone.config.hocon import parse_file  # noqa: PLC0415 - slow to import, and rarely needed
 
     parsed = parse_file(path, environ, below=below)
     if entry_file and parsed.repeatable and stamp == stamp_of(path):
         _store(entry_file, _place(path, below), parsed, stamp)
     return parsed
+
+
+def _remembered(entry_file: Path | None, place: str, environ: Mapping[str, str]) -> Parsed | None:
+    """What was parsed before, if it still holds."""
+    entry = _read_entry(entry_file) if entry_file else None
+    path = Path(place.partition("\n")[0])
+    if entry is None or entry["place"] != place or not _holds(entry, stamp_of(path), environ):
+        return None
+    return Parsed(
+        entry["tree"],
+        entry["lines"],
+        entry["sources"],
+        [Path(name) for name, _ in entry["files"]],
+        missing=[(line, name) for line, name in entry["missing"]],
+    )
+
+
+def _parse_apart(path: Path, environ: Mapping[str, str], below: str, folder: Path) -> None:
+    """Fill the cache from another process. Whatever goes wrong there will be told when we parse ourselves."""
+    from clearml_agent_clone.util.process import run  # noqa: PLC0415 - only for a file that changed
+
+    request = {"path": str(path), "below": below, "folder": str(folder), "environ": dict(environ)}
+    code = f"from {__name__} import serve; serve()"
+    with contextlib.suppress(AgentError):
+        run([sys.executable, "-c", code], stdin=json.dumps(request).encode(), timeout=_LONGEST_PARSE)
+
+
+def serve() -> None:
+    """The other process of ``_parse_apart``: what to do comes by stdin, because an environment may hold secrets."""
+    request = json.load(sys.stdin)
+    try:
+        read_config(Path(request["path"]), request["environ"], below=request["below"], folder=Path(request["folder"]))
+    except AgentError:
+        sys.exit(1)
 
 
 def _holds(entry: Mapping[str, Any], stamp: object, environ: Mapping[str, str]) -> bool:
@@ -74,11 +114,9 @@ def _store(entry_file: Path, place: str, parsed: Parsed, stamp: object) -> None:
         "lines": parsed.lines,
         "sources": parsed.sources,
     }
-    try:
+    with contextlib.suppress(AgentError):  # a home that cannot be written, a full disk: the next start parses again
         private_dir(entry_file.parent)
         write_json(entry_file, entry, durable=False)
-    except AgentError:
-        pass  # a home that cannot be written, a full disk: the next start parses again
 
 
 def _read_entry(entry_file: Path) -> Any:

@@ -17,7 +17,7 @@ from clearml_agent_clone.config.kinds import expand_path, home
 from clearml_agent_clone.config.known import check
 from clearml_agent_clone.config.loaded import Inputs, Loaded, Origins
 from clearml_agent_clone.config.parsed import Stamp, stamp_of
-from clearml_agent_clone.config.places import find_places
+from clearml_agent_clone.config.places import Place, find_places
 from clearml_agent_clone.config.problems import Problem
 from clearml_agent_clone.config.schema import build
 from clearml_agent_clone.config.sdk_tree import sdk_tree
@@ -36,6 +36,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     *,
     command_line: Mapping[str, object] | None = None,
+    apart: bool = False,
 ) -> Loaded:
     """Read the configuration.
 
@@ -47,14 +48,16 @@ def load_settings(
         config_file: what ``--config-file`` named.
         environ: the environment; None for that of this process.
         command_line: dotted key to value, for flags that stand for a key.
+        apart: let a file that changed be parsed by a process of its own. It takes a moment longer and keeps ten
+            megabytes of parser out of a process that lives long.
 
     Raises:
         UserError: a file that was asked for is not there, a file is no HOCON, a ``CLEARML_AGENT__`` value cannot be read.
     """
-    inputs = Inputs(config_file, environ, dict(command_line or {}))
+    inputs = Inputs(config_file, environ, dict(command_line or {}), apart)
     environment = os.environ if environ is None else environ
     places = find_places(config_file, environment)
-    layers, stamps, problems = _file_layers(places.files, environment)
+    layers, stamps, problems = _file_layers(places.files, environment, apart=apart)
     layers.append(overrides.layer(environment))
     layer, variable_problems = variables.layer(TABLE, environment, _merged(layers))
     layers += [layer, _command_line_layer(inputs.command_line)]
@@ -101,7 +104,8 @@ def reload(loaded: Loaded) -> Loaded:
     places = {place.path for place in find_places(loaded.inputs.config_file, environment).files}
     if places <= set(loaded.stamps) and all(stamp_of(path) == stamp for path, stamp in loaded.stamps.items()):
         return loaded
-    return load_settings(loaded.inputs.config_file, loaded.inputs.environ, command_line=loaded.inputs.command_line)
+    inputs = loaded.inputs
+    return load_settings(inputs.config_file, inputs.environ, command_line=inputs.command_line, apart=inputs.apart)
 
 
 def require_server(settings: Settings) -> None:
@@ -134,7 +138,7 @@ def require_server(settings: Settings) -> None:
 
 
 def _file_layers(
-    files: Iterable[Any], environ: Mapping[str, str]
+    files: Iterable[Place], environ: Mapping[str, str], *, apart: bool
 ) -> tuple[list[Layer], dict[Path, Stamp | None], list[Problem]]:
     """The layers of the files that exist, the stamps of all, and includes that lead nowhere."""
     layers: list[Layer] = []
@@ -145,7 +149,7 @@ def _file_layers(
         stamps[place.path] = stamp_of(place.path)
         if not place.path.is_file():
             continue
-        parsed = read_config(place.path, environ, below=place.below, folder=folder)
+        parsed = read_config(place.path, environ, below=place.below, folder=folder, apart=apart)
         layers.append(parsed.layer(place.path))
         stamps.update((path, stamp_of(path)) for path in parsed.files)
         for line, name in parsed.missing:

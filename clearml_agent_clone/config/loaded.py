@@ -51,6 +51,7 @@ class Inputs:
     config_file: Path | None = None
     environ: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     command_line: Mapping[str, object] = attrs.Factory(dict)
+    apart: bool = False
 
 
 @attrs.frozen(eq=False)

@@ -13,6 +13,7 @@ import pytest
 
 from clearml_agent_clone.config import load_settings
 from clearml_agent_clone.config.cache import read_config
+from clearml_agent_clone.errors import UserError
 
 PROBE = """
 import sys
@@ -47,6 +48,30 @@ def in_new_process(home: Path) -> str:
 def test_a_hit_does_not_even_load_the_parser(home: Path) -> None:
     assert in_new_process(home) == "one 2 True"
     assert in_new_process(home) == "one 2 False"
+
+
+APART = """
+import sys
+from clearml_agent_clone.config import load_settings
+loaded = load_settings(apart=True)
+print(loaded.settings.agent.git.user, loaded.origins["agent.git_user"].line, "pyhocon" in sys.modules)
+"""
+
+
+def test_another_process_can_do_the_parsing(home: Path) -> None:
+    (home / "clearml.conf").write_text("agent.git_user: ${WHO}\n")
+    environ = {**os.environ, "HOME": str(home), "WHO": "ana"}
+    command = [sys.executable, "-c", APART]
+    assert subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout == "ana 1 False\n"
+
+
+def test_another_process_that_fails_is_no_harm(home: Path) -> None:
+    (home / "clearml.conf").write_text("agent.git_user: a@b\n")
+    with pytest.raises(UserError, match=r"clearml\.conf:1"):
+        load_settings(None, {"HOME": str(home)}, apart=True)
+    (home / "clearml.conf").write_text("agent.git_user: one\n")
+    blocked = {"HOME": str(home), "CLEARML_AGENT_STATE_DIR": str(home / "clearml.conf")}
+    assert load_settings(None, blocked, apart=True).settings.agent.git.user == "one"
 
 
 def test_without_any_file_the_parser_is_not_loaded(tmp_path: Path) -> None:

@@ -62,6 +62,15 @@ def test_numbers_stay_as_written_where_text_is_expected() -> None:
     }
 
 
+def test_a_number_that_was_replaced_does_not_come_back() -> None:
+    assert values("agent.git_pass: 007\nagent.git_pass: ${n}\nn: 5\n")["agent"] == {"git_pass": 5}
+
+
+def test_an_object_has_the_place_of_its_first_key() -> None:
+    layer = parse_text("x: 1\nagent.a.b: 1\nagent.a.c: 2\n", "f", environ={}).layer(Path("f"))
+    assert str(layer.origin("agent.a")) == "f:2"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

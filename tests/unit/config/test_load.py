@@ -68,6 +68,11 @@ def test_a_file_as_the_classic_wizard_writes_it(home: Path) -> None:
     assert loaded.secrets == {"SKSKSKSK", "tok-123", "pw1234", "s3-secret"}
 
 
+def test_a_password_in_a_url_is_known_as_it_stands_and_decoded(home: Path) -> None:
+    loaded = load(home, 'agent.package_manager.extra_index_url: "https://u:p%40ssword@h/simple"\n')
+    assert loaded.secrets == {"p%40ssword", "p@ssword"}
+
+
 def test_nothing_at_all(home: Path) -> None:
     loaded = load(home)
     assert loaded.problems == ()
@@ -137,8 +142,11 @@ def test_a_tree_of_files_lies_below_the_others(home: Path) -> None:
 
 
 def test_the_command_line_is_the_highest_layer(home: Path) -> None:
-    environ = {"HOME": str(home), "CLEARML_AGENT__AGENT__DEBUG": "false"}
-    loaded = load_settings(None, environ, command_line={"agent.debug": True, "agent.uptime": ["8-17 MON-FRI"]})
+    environ = {"HOME": str(home), "CLEARML_AGENT__AGENT__DEBUG": "false", "CLEARML_WORKER_ID": "env"}
+    loaded = load_settings(
+        None, environ, command_line={"agent.debug": True, "agent.uptime": ["8-17 MON-FRI"], "agent.worker_id": "flag"}
+    )
+    assert loaded.settings.agent.worker_id == "flag"
     assert loaded.settings.agent.debug is True
     assert loaded.settings.agent.uptime == ("8-17 MON-FRI",)
     assert str(loaded.origins["agent.debug"]) == "command line"
@@ -193,6 +201,7 @@ def test_keys_of_free_form_parts_are_nobody_s_business(home: Path) -> None:
     [
         ("agent.venvs_cache.max_entries: many", "expected a whole number"),
         ("agent.venvs_cache.max_entries: 1.5", "expected a whole number"),
+        ("agent.venvs_cache.free_space_threshold_gb: nan", "expected a number"),
         ("agent.translate_ssh: maybe", "expected true or false"),
         ("agent.git_user: [a, b]", "expected text"),
         ("agent.package_manager.type: piip", "expected pip, conda, poetry or uv"),
@@ -351,6 +360,13 @@ def test_reload_notices_what_changed_and_nothing_else(home: Path) -> None:
     assert (fourth.settings.agent.git.user, fourth.settings.agent.git.host) == ("b", "")
     (home / "clearml.conf").unlink()
     assert reload(fourth).settings.agent.git.user == ""
+
+
+def test_reload_notices_a_new_file_in_the_tree(home: Path) -> None:
+    (home / "tree/default").mkdir(parents=True)
+    loaded = load(home, CLEARML_CONFIG_PATH=str(home / "tree"))
+    (home / "tree/default/agent.conf").write_text("git_user: new\n")
+    assert reload(loaded).settings.agent.git.user == "new"
 
 
 def test_reload_of_a_broken_file_is_an_error(home: Path) -> None:
