@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -58,6 +59,9 @@ def test_an_interpreter_can_be_installed(settings: EnvironmentSettings, console:
         "UV_PYTHON_INSTALL_DIR": str(tmp_path / "pythons"),
     }
     mine = attrs.evolve(settings, environ=environ)
+    version = subprocess.run([find_uv(environ), "--version"], check=True, capture_output=True, text=True).stdout
+    if tuple(int(part) for part in version.split()[1].split(".")[:2]) < (0, 7):
+        pytest.skip("this uv cannot be given a list of downloads")
     assert find_python("3.97", mine) is None
     install_python("3.97", mine, console, None)
     found = find_python("3.97", mine)
