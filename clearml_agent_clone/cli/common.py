@@ -69,7 +69,7 @@ def load(arguments: argparse.Namespace) -> Loaded:
             raise UserError(f"--config-file: there is no file {path}", remedy="Check the path", code="no-config-file")
         os.environ["CLEARML_CONFIG_FILE"] = os.environ["TRAINS_CONFIG_FILE"] = str(path)
         file = path
-    loaded = load_settings(file)
+    loaded = load_settings(file, apart=True)  # the daemon is to stay small, and its runners find the result
     for problem in loaded.problems:
         print(f"clearml_agent: {problem}", file=sys.stderr)
     _apply_sections(loaded)
