@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from clearml_agent_clone.environment import store
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Interpreter, Mode
 from clearml_agent_clone.environment.settings import EnvironmentSettings
@@ -44,8 +45,10 @@ def hold(python: Path, settings: EnvironmentSettings) -> Lease | None:
     folder = python.parent.parent.parent
     if folder.parent.name != FOLDER:
         return None
-    meta = Meta.read(folder)
-    return _store(folder.parent, settings, keep=meta.keep).join(folder) if meta else None
+    try:
+        return store.hold(folder, _poisoned(settings))
+    except FileNotFoundError:
+        return None
 
 
 def _build(
@@ -65,18 +68,18 @@ def _build(
     settings = plan.settings
     if plan.mode is Mode.PRIVATE:
         key = f"py{interpreter.minor}-task-{slug(plan.task_id)}"
-        store = _store(settings.builds_dir / FOLDER, settings, keep=False)
-        lease, built = store.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
+        own = _store(settings.builds_dir / FOLDER, settings, keep=False)
+        lease, built = own.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
     else:
         key = plan.key or environment_key(plan, interpreter, settings)
-        store = _store((settings.store_dir or settings.builds_dir) / FOLDER, settings, keep=True)
+        shared = _store((settings.store_dir or settings.builds_dir) / FOLDER, settings, keep=True)
         with _timed(seconds, "lookup"):
-            there = store.lease(key, console)
+            there = shared.lease(key, console)
         if there is not None:
             return _ready(there, reused=True)
-        lease, built = store.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
+        lease, built = shared.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
         if built:
-            store.evict(spare=lease.folder)
+            shared.evict(spare=lease.folder)
     return _ready(lease, reused=not built)
 
 
@@ -155,12 +158,16 @@ def _install_into(
 
 
 def _store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
-    def poisoned(env: Path, names: list[str]) -> None:
+    return Store(root, settings.max_entries, settings.free_space, keep=keep, poisoned=_poisoned(settings))
+
+
+def _poisoned(settings: EnvironmentSettings) -> Callable[[Path, list[str]], None]:
+    def forget_packages(env: Path, names: list[str]) -> None:
         from clearml_agent_clone.environment.uv_tools import forget  # noqa: PLC0415 - rare
 
         forget(env, names, settings)
 
-    return Store(root, settings.max_entries, settings.free_space, keep=keep, poisoned=poisoned)
+    return forget_packages
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
@@ -29,19 +28,27 @@ class FileLock:
     _handle: int = -1
 
     def take(self, *, alone: bool) -> bool:
-        """Try to get the lock, at once; also changes from one kind to the other. False leaves nothing held."""
+        """Try to get the lock, at once; also changes from one kind to the other. False leaves nothing held.
+
+        Raises:
+            FileNotFoundError: the folder of the file is gone.
+            UserError: code ``no-locks``; files there cannot be locked or written.
+        """
         while True:
-            if self._handle < 0:
-                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
+                if self._handle < 0:
+                    self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 fcntl.flock(self._handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            except (BlockingIOError, FileNotFoundError) as error:
+                self.release()
+                if isinstance(error, FileNotFoundError):
+                    raise
+                return False
             except OSError as error:
                 self.release()
-                if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                    return False
                 raise UserError(
                     f"cannot lock {self.path}: {error.strerror}",
-                    remedy="Put agent.venvs_cache.path on a file system that supports locks",
+                    remedy="Put agent.venvs_cache.path on a file system that this user can write and that has locks",
                     code="no-locks",
                 ) from error
             if self._in_place():
@@ -67,6 +74,10 @@ class FileLock:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock; -1 when nothing does."""
+        return self._handle
 
     @property
     def held(self) -> bool:

@@ -36,7 +36,7 @@ FORMAT = 1
 # whose name begins like this: an environment that a task is using must not be among them.
 FOLDER = f"_temp.environments-{FORMAT}"
 _GRACE = 300.0  # seconds after its last use in which an environment is not evicted, leased or not
-_ABANDONED = 600.0  # seconds after which a folder without a lease is taken for what a dead builder left
+_ABANDONED = 600.0  # seconds after which a folder without a name is taken for what a dead builder left
 
 
 @attrs.frozen
@@ -80,7 +80,12 @@ class Lease:
     def release(self) -> None:
         """Say that the task's processes are gone. The last user has the files compared. Safe to repeat."""
         if self._lock.held:
-            self._store.settle(self.folder, self._lock)
+            self._lock.release()
+            self._store.settle(self.folder)
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lease. A process that inherits it holds the lease too, as long as it lives."""
+        return self._lock.fileno()
 
 
 @attrs.frozen
@@ -141,16 +146,15 @@ class Store:
         finally:
             mutex.release()
 
-    def settle(self, folder: Path, lock: FileLock) -> None:
-        """Give up a lease. Whoever finds himself the last compares the files, or removes what was for one task."""
-        try:
-            if lock.take(alone=True):
-                if not self.keep:
-                    self._discard(folder)
-                elif not self._changed(folder, None):
-                    lock.write(_state(clean=True))
-        finally:
-            lock.release()
+    def settle(self, folder: Path) -> None:
+        """After a lease was given up: if it was the last, compare the files, or remove what was for one task."""
+        with _alone(folder) as lock:
+            if lock is None:
+                return
+            if not self.keep:
+                self._discard(folder)
+            elif not self._changed(folder, None):
+                lock.write(_state(clean=True))
 
     def evict(self, spare: Path | None = None) -> list[str]:
         """Remove the least recently used environments that nobody uses, until number and free space are in bounds."""
@@ -172,19 +176,18 @@ class Store:
     def sweep(self) -> None:
         """Remove what dead builders left, and compare the files of environments whose users died."""
         for folder in self._folders():
-            complete = (folder / "meta.json").exists()
-            last_use = _last_use(folder)
-            if last_use is None and time.time() - folder.stat().st_mtime < _ABANDONED:
-                continue  # its builder has not locked it yet
             with _alone(folder) as lock:
                 if lock is None:
                     continue
-                if not complete or not self.keep:
+                if not self.keep or not (folder / "meta.json").exists():
                     self._discard(folder)
                 elif lock.read() != _state(clean=True) and not self._changed(folder, None):
                     lock.write(_state(clean=True))
         for trash in self.root.glob("trash.*"):
             shutil.rmtree(trash, ignore_errors=True)
+        for unborn in self.root.glob("new.*"):
+            if time.time() - unborn.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(unborn, ignore_errors=True)
         for file in self.root.glob("*.lock"):
             mutex = FileLock(file)
             if not self._folders(file.stem) and mutex.take(alone=True):
@@ -192,9 +195,7 @@ class Store:
             mutex.release()
 
     def _make(self, key: str, make: Callable[[Path], Meta]) -> Lease:
-        folder = private_dir(self.root / f"{key}.{secrets.token_hex(3)}")
-        lock = FileLock(folder / "lease")
-        lock.wait(alone=True)
+        folder, lock = self._new_folder(key)
         try:
             meta = make(folder / "env")
             write_atomic(folder / "installed.txt", "".join(f"{line}\n" for line in meta.installed), durable=False)
@@ -211,6 +212,16 @@ class Store:
         # was used a moment ago.
         lock.wait(alone=False)
         return Lease(folder, meta, lock, self)
+
+    def _new_folder(self, key: str) -> tuple[Path, FileLock]:
+        """A folder whose lease is held before anybody can see it under its name."""
+        name = f"{key}.{secrets.token_hex(3)}"
+        unborn = private_dir(self.root / f"new.{name}")
+        lock = FileLock(unborn / "lease")
+        lock.wait(alone=True)
+        folder = unborn.rename(self.root / name)
+        lock.path = folder / "lease"
+        return folder, lock
 
     def _share(self, folder: Path, console: Console | None) -> FileLock | None:
         """Share the lease of ``folder``; None when it is gone or must not be used again."""
@@ -232,7 +243,10 @@ class Store:
         """Whether files differ from what was built; then the environment is gone afterwards. Needs the lock alone."""
         before = read_json(folder / "files.json")
         snapshot = {name: (size, stamp) for name, (size, stamp) in before.items()} if isinstance(before, dict) else {}
-        names = changed_files(folder / "env", snapshot) if (folder / "env").is_dir() else ["env"]
+        try:
+            names = changed_files(folder / "env", snapshot) if (folder / "env").is_dir() else ["env"]
+        except OSError:  # a task took the right to read a folder away
+            names = ["env"]
         if not names:
             return False
         if console is not None:
@@ -270,7 +284,9 @@ class Store:
                 found = [
                     Path(entry.path)
                     for entry in entries
-                    if entry.name.startswith(prefix) and not entry.name.startswith("trash.") and entry.is_dir()
+                    if entry.name.startswith(prefix)
+                    and not entry.name.startswith(("trash.", "new."))
+                    and entry.is_dir()
                 ]
         except FileNotFoundError:
             return []
@@ -278,6 +294,18 @@ class Store:
 
     def _free(self) -> int:
         return shutil.disk_usage(self.root).free
+
+
+def hold(folder: Path, poisoned: Callable[[Path, list[str]], None]) -> Lease | None:
+    """Share the lease of an environment that a running task uses already, whose runner is gone.
+
+    Its files are not compared: changed or not, the task needs it.
+    """
+    meta = Meta.read(folder)
+    lock = FileLock(folder / "lease")
+    if meta is None or not lock.take(alone=False):
+        return None
+    return Lease(folder, meta, lock, Store(folder.parent, keep=meta.keep, poisoned=poisoned))
 
 
 def _state(*, clean: bool) -> bytes:

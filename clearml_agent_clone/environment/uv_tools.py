@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from clearml_agent_clone.environment.settings import EnvironmentSettings
-from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.errors import AgentError, UserError
 from clearml_agent_clone.util.process import Cancel, Console, run
 
 _CLONE = 0x40049409  # FICLONE: let two files share their blocks until one is written to
@@ -80,7 +81,8 @@ def forget(env: Path, names: list[str], settings: EnvironmentSettings) -> None:
     packages = owners(env, names)
     if program and packages and settings.uv_cache_dir is not None:
         environment = {**settings.environ, "UV_CACHE_DIR": str(settings.uv_cache_dir)}
-        run([program, "cache", "clean", "--", *sorted(packages)], env=environment, timeout=_CLEAN_PATIENCE)
+        with contextlib.suppress(AgentError, OSError):  # the task is over, and nothing of it may fail for this
+            run([program, "cache", "clean", "--", *sorted(packages)], env=environment, timeout=_CLEAN_PATIENCE)
 
 
 def owners(env: Path, names: list[str]) -> set[str]:

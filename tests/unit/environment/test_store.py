@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clearml_agent_clone.environment.locks import FileLock
-from clearml_agent_clone.environment.store import Lease, Meta, Store
+from clearml_agent_clone.environment.store import Lease, Meta, Store, hold
 from clearml_agent_clone.errors import Cancelled
 from clearml_agent_clone.util.process import Cancel
 
@@ -189,6 +189,44 @@ def test_the_last_user_compares(store: Store) -> None:
     assert keys(store) == set()
 
 
+def test_a_process_that_inherits_the_lease_holds_it(store: Store) -> None:
+    lease = put(store, "k")
+    sleep = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(sleep, stdin=subprocess.PIPE, pass_fds=[lease.fileno()]) as task:
+        (lease.env / "lib" / "module.py").write_text("its own")
+        lease.release()
+        age(store, "k", 10_000)
+        assert Store(store.root, max_entries=0, free_space=10**18).evict() == []
+        again = store.lease("k")
+        assert again is not None, "the task is there, whatever became of its runner"
+        again.release()
+        assert lease.env.is_dir()
+        task.communicate(b"")
+    assert store.lease("k") is None
+
+
+def test_an_adopted_environment_is_not_taken_away(store: Store) -> None:
+    lease = put(store, "k")
+    (lease.env / "lib" / "module.py").write_text("its own")
+    lease._lock.release()  # the runner died, the task did not
+    adopted = hold(lease.folder, lambda *_: None)
+    assert adopted is not None
+    assert adopted.env.is_dir()
+    adopted.release()
+    assert not lease.env.exists()
+
+
+def test_a_folder_that_cannot_be_read_is_taken_for_changed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = put(store, "k")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("clearml_agent_clone.environment.store.changed_files", refuse)
+    lease.release()
+    assert keys(store) == set()
+
+
 def test_a_shared_file_puts_the_others_in_doubt(tmp_path: Path) -> None:
     told: list[tuple[Path, list[str]]] = []
     store = Store(tmp_path / "store", poisoned=lambda env, names: told.append((env, names)))
@@ -259,13 +297,14 @@ def test_what_dead_processes_left_is_swept(store: Store) -> None:
     lease = put(store, "k")
     (store.root / "trash.1").mkdir()
     (store.root / "old.lock").touch()
-    unlocked = store.root / "dead.1"
-    unlocked.mkdir()
-    fresh = store.root / "fresh.1"
-    fresh.mkdir()
-    os.utime(unlocked, (1, 1))
+    half = store.root / "dead.1"
+    half.mkdir()
+    unborn = store.root / "new.dead.2"
+    unborn.mkdir()
+    os.utime(unborn, (1, 1))
+    (store.root / "new.fresh.1").mkdir()
     store.sweep()
-    assert {path.name for path in store.root.iterdir()} == {lease.folder.name, "k.lock", "fresh.1"}
+    assert {path.name for path in store.root.iterdir()} == {lease.folder.name, "k.lock", "new.fresh.1"}
 
 
 def test_a_folder_of_another_format_is_left_alone(store: Store) -> None:
