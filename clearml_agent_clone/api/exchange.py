@@ -89,9 +89,13 @@ class _Encrypted(_Observed, HTTPSConnection):
     pass
 
 
-class PlainPool(HTTPConnectionPool):
+class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _Plain
 
 
-class EncryptedPool(HTTPSConnectionPool):
+class _EncryptedPool(HTTPSConnectionPool):
     ConnectionCls = _Encrypted
+
+
+POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _PlainPool, "https": _EncryptedPool}
+"""Pools of observed connections, by the scheme of their URLs."""

@@ -20,13 +20,13 @@ def explain(
     """``error`` of a request to ``access.url`` as a ``ServerUnreachable`` that says what happened.
 
     Args:
-        error: what urllib3 or the socket raised.
+        error: what requests, urllib3 or the socket raised.
         access: names the server.
         timeout: names how long was waited.
         sent: the request went out before it failed.
         proxy: the proxy's URL, or an empty string.
     """
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     if any(isinstance(cause, ProxyError) for cause in causes):
         return _unreachable(
             f"the proxy {_host(proxy)} did not connect us with {access.url}: {_last_words(causes)}",
@@ -52,6 +52,23 @@ def explain(
         return _unreachable(message, "Look at the server's load and its log", "read-timeout", sent=sent)
     message = f"the connection to {place} broke before the answer was complete: {_last_words(causes)}"
     return _unreachable(message, "Look whether the server was restarted", "connection-lost", sent=sent)
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and all that is behind it, the innermost last.
+
+    urllib3 keeps a reason in the chain, requests in the arguments. What was being handled when somebody called us
+    (the context) is not followed: it is no part of our failure.
+    """
+    seen: set[int] = set()
+    todo: list[BaseException] = [error]
+    while todo:
+        current = todo.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        todo.extend(item for item in (current.__cause__, *current.args) if isinstance(item, BaseException))
 
 
 def _not_connected(causes: list[BaseException], place: str) -> ServerUnreachable:
@@ -89,20 +106,6 @@ def _unreachable(
     message: str, remedy: str, code: str, *, sent: bool = False, passing: bool = True
 ) -> ServerUnreachable:
     return ServerUnreachable(message, remedy=remedy, code=code, may_have_acted=sent, passing=passing)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and all that is behind it: urllib3 keeps the reason now in the chain, now in the arguments."""
-    seen: set[int] = set()
-    todo: list[BaseException] = [error]
-    while todo:
-        current = todo.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        behind = (current.__cause__, current.__context__, *current.args)
-        todo.extend(item for item in behind if isinstance(item, BaseException))
 
 
 def _last_words(causes: list[BaseException]) -> str:

@@ -10,20 +10,21 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from clearml_agent_clone.api.access import ONCE, ServerAccess, Timeout
 from clearml_agent_clone.api.errors import NotClearML, ServerUnreachable
 from clearml_agent_clone.api.session import Session
-from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.errors import Cancelled, UserError
 
-from .conftest import ScriptedServer, Time, serving
+from .conftest import ScriptedServer, Time, hang_up, hold, serving
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -56,6 +57,29 @@ def test_the_name_is_unknown() -> None:
     assert error.message.startswith("the name of http://no-such-host.invalid:8008 cannot be resolved")
     assert "password" not in str(error)
     assert "password" not in repr(error.__cause__)
+
+
+@pytest.mark.parametrize("host", ["h" * 64, "*.example.com"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    with Session(ServerAccess(f"http://{host}:8008", "K", "S")) as session, pytest.raises(UserError) as caught:
+        session.login()
+    assert caught.value.code == "api-server-invalid"
+
+
+def test_what_the_caller_was_about_has_no_part_in_the_failure(server: ScriptedServer) -> None:
+    access = ServerAccess(server.url, "K", "S", timeout=Timeout(1, 0.05))
+    begun, until = threading.Event(), threading.Event()
+    server.will("tasks.ping", hold(begun, until), hold(begun, until))
+    with Session(access) as session:
+        session.login()
+        try:
+            raise ConnectionResetError  # noqa: TRY301 - the caller's own trouble, which is being handled
+        except ConnectionResetError:
+            with pytest.raises(ServerUnreachable) as caught:
+                session.call("tasks.ping", retry=ONCE)
+        until.set()
+    assert caught.value.code == "read-timeout"
+    assert len(server.calls("tasks.ping")) == 1
 
 
 def test_nobody_answers() -> None:
@@ -148,10 +172,6 @@ def test_the_certificate_can_be_made_known(
 
 
 def test_a_held_call_over_tls_is_given_up_at_once(tls_server: ScriptedServer) -> None:
-    from clearml_agent_clone.errors import Cancelled
-
-    from .conftest import hold
-
     begun, until = threading.Event(), threading.Event()
     tls_server.will("queues.get_next_task", hold(begun, until))
     ended: list[str] = []
@@ -190,6 +210,35 @@ def test_a_ca_file_that_is_none(tmp_path: Path, content: str | None) -> None:
         assert caught.value.code == "ca-invalid"
 
 
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_variable_that_names_no_ca_file(tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
+    words = f'{variable}.* "[^"]*ca\\.pem" cannot be used as CA file: it does not exist'
+    session = Session(ServerAccess("https://127.0.0.1:1", "K", "S"))
+    with session, pytest.raises(UserError, match=words):
+        session.login()
+
+
+def test_only_the_authority_that_the_configuration_names_counts(
+    tls_server: ScriptedServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import certifi
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.with_suffix(".crt")))
+    assert _failure(tls_server.url, verify=Path(certifi.where())).code == "certificate-untrusted"
+
+
+def test_a_kept_connection_over_tls_that_the_server_drops_is_replaced(tls_server: ScriptedServer, time: Time) -> None:
+    with warnings.catch_warnings():
+        access = ServerAccess(tls_server.url, "K", "S", verify=False)
+        with Session(access, wait=time.wait) as session:
+            session.call("tasks.ping")
+            tls_server.will("tasks.ping", hang_up)
+            session.call("tasks.ping")
+    assert time.waits == []
+    assert [seen.connection for seen in tls_server.calls("tasks.ping")] == [1, 1, 2]
+
+
 # --- proxies -----------------------------------------------------------------------------------------------------
 
 
@@ -219,3 +268,60 @@ def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
         session.login()
     assert caught.value.code == "proxy-invalid"
     assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://h:port", "http://[::1"])
+def test_a_proxy_that_is_no_url(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with Session(ServerAccess("http://clearml.invalid", "K", "S")) as session, pytest.raises(UserError) as caught:
+        session.login()
+    assert caught.value.code == "proxy-invalid"
+
+
+def test_a_held_call_through_a_proxy_is_given_up_at_once(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    begun, until = threading.Event(), threading.Event()
+    server.will("queues.get_next_task", hold(begun, until))
+    with Session(ServerAccess("http://clearml.invalid", "K", "S")) as session:
+
+        def interrupt() -> None:
+            assert begun.wait(5)
+            session.interrupt()
+
+        other = threading.Thread(target=interrupt)
+        other.start()
+        begin = monotonic()
+        with pytest.raises(Cancelled):
+            session.call("queues.get_next_task", interruptible=True)
+        assert monotonic() - begin < 2.0  # without being seen in the proxy's connections it would be the timeout
+        other.join()
+    until.set()
+
+
+# --- habits of requests that would harm --------------------------------------------------------------------------
+
+
+def test_no_netrc_takes_the_place_of_our_credentials(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Session(ServerAccess(server.url, "KEY", "SECRET")) as session:
+        session.call("tasks.ping")
+        assert server.seen[0].headers["authorization"] == "Basic S0VZOlNFQ1JFVA=="
+        assert server.seen[1].headers["authorization"] == f"Bearer {session.token}"
+
+
+def test_no_redirect_is_followed_and_no_cookie_kept(server: ScriptedServer) -> None:
+    cookie = {"Location": f"{server.url}/elsewhere", "Set-Cookie": "a=b"}
+    server.will("tasks.ping", lambda handler: handler.reply(302, b"", cookie))
+    with Session(ServerAccess(server.url, "KEY", "SECRET")) as session:
+        with pytest.raises(NotClearML):
+            session.call("tasks.ping")
+        session.call("tasks.ping")
+    assert [seen.endpoint for seen in server.seen] == ["auth.login", "tasks.ping", "tasks.ping"]
+    assert "cookie" not in server.seen[-1].headers

@@ -457,16 +457,14 @@ def test_a_first_login_has_less_patience_than_a_call(server: ScriptedServer, ses
         assert len(time.waits) == waits
 
 
-def test_a_dropped_connection_stays_in_doubt_when_no_new_one_comes(
-    server: ScriptedServer, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from urllib3.connectionpool import HTTPConnectionPool
+def test_a_dropped_connection_stays_in_doubt_when_no_new_one_comes(server: ScriptedServer, session: Session) -> None:
+    def die(handler: Any) -> None:
+        server.shutdown()
+        server.server_close()
+        hang_up(handler)
 
     session.call("tasks.ping")
-    server.will("tasks.ping", hang_up)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody = listener.getsockname()[1]
-    monkeypatch.setattr(session._transport, "_open", lambda: HTTPConnectionPool("127.0.0.1", nobody))
+    server.will("tasks.ping", die)
     with pytest.raises(ServerUnreachable) as caught:
         session.call("tasks.ping", retry=ONCE)
     assert caught.value.code == "connection-refused"
