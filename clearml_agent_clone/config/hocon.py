@@ -175,7 +175,8 @@ def _included_error(files: Sequence[Path]) -> UserError | None:
     for file in reversed(files):
         text = _read(file) if file.is_file() else ""
         try:
-            pyhocon.ConfigFactory.parse_string(text, str(file.parent), resolve=False)
+            with _surroundings({}, {}):
+                pyhocon.ConfigFactory.parse_string(text, str(file.parent), resolve=False)
         except pyparsing.ParseBaseException as error:
             return _syntax_error(error, text, str(file))
     return None
