@@ -40,8 +40,13 @@ class Running:
         return members(self.run_id, self.child.pid)
 
 
-def start(plan: LaunchPlan, output: int) -> Running:
+def start(plan: LaunchPlan, output: int, held: tuple[int, ...] = ()) -> Running:
     """Start ``plan`` with stdout and stderr going to the descriptor ``output``.
+
+    Args:
+        plan: what to start.
+        output: takes stdout and stderr.
+        held: further descriptors that the process keeps open, such as locks that are to live as long as it does.
 
     Raises:
         UserError: the program does not exist or may not be run.
@@ -55,6 +60,7 @@ def start(plan: LaunchPlan, output: int) -> Running:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=held,
         )
     except OSError as error:
         raise UserError(

@@ -126,6 +126,7 @@ def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) ->
         repository_root=source.root if source is not None and in_repository else None,
         script_dir=source.working_dir if source is not None and in_repository else None,
         task_id=task.id,
+        has_repository=bool(task.script.repository),
     )
     return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ))
 

@@ -209,6 +209,7 @@ class Runner:
             look=lambda: self._client.tasks.status(task.id),
             announce=lambda text: self._shipper.remark("ERROR", text),
             started=lambda pid: self.folder.claim_for("user", pid),
+            held=() if self._lease is None else (self._lease.fileno(),),
         )
         return user_code.run()
 

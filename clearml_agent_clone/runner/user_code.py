@@ -33,6 +33,7 @@ class UserCode:
         look: the task as the server has it, for the abort callback.
         announce: tells the console, at level ERROR, that the task is being stopped.
         started: called with the pid as soon as there is one.
+        held: descriptors that the process keeps open, so that its environment is in use even when the runner dies.
     """
 
     plan: LaunchPlan
@@ -42,10 +43,11 @@ class UserCode:
     look: Callable[[], SeenTask | None]
     announce: Callable[[str], None]
     started: Callable[[int], None]
+    held: tuple[int, ...] = ()
 
     def run(self) -> Outcome:
         """Run to the end; nothing of the task is left running."""
-        running = local.start(self.plan, self.spool.fd)
+        running = local.start(self.plan, self.spool.fd, self.held)
         self.started(running.child.pid)
         code = running.wait(wake=self.stop.wake)
         if code is None:
