@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from clearml_agent_clone.api.calls_events import LONGEST_MESSAGE, log_line
 from clearml_agent_clone.logs.record import Mark
 
+LONGEST_MESSAGE = 64 * 1024
 LARGEST_REQUEST = 1024 * 1024
 
 
@@ -36,6 +36,9 @@ class Events:
     """
 
     def __init__(self, task_id: str, worker_id: str, clock: Callable[[], float] = time.time) -> None:
+        from clearml_agent_clone.api.calls_events import log_line  # noqa: PLC0415 - not all who redact speak HTTP
+
+        self._log_line = log_line
         self._task_id = task_id
         self._worker_id = worker_id
         self._clock = clock
@@ -52,7 +55,7 @@ class Events:
         events = []
         for message in _messages(text):
             stamp = max(int(self._clock() * 1000), stamp + 1)
-            line = log_line(self._task_id, self._worker_id, message, level=level, timestamp_ms=stamp)
+            line = self._log_line(self._task_id, self._worker_id, message, level=level, timestamp_ms=stamp)
             events.append(line)
         return events, stamp
 

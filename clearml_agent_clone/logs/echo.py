@@ -49,6 +49,11 @@ class Echo:
         self._lock = threading.Lock()
         self._tail = Tail(Reader(spool, redactor, fold or Fold(), redraw), place or Place(), _FIRST_WAIT)
 
+    @property
+    def offset(self) -> int:
+        """How many bytes of the spool it is done with."""
+        return self._tail.place.offset
+
     def step(self, now: float) -> float:
         """Write what is new; returns after how many seconds to call again."""
         with self._lock:

@@ -33,6 +33,7 @@ OUTPUT_LEVEL = "DEBUG"
 
 _READ = 768 * 1024
 _REQUESTS_PER_STEP = 16
+_KEPT = 64 * 1024 * 1024
 _FLOWING = 0.15
 _IDLE = 0.25
 
@@ -75,6 +76,7 @@ class Shipper:
             while a request is under way; an ``Echo`` of your own in another thread does not.
         arrived: tells whether the server has the log event of this task with a given timestamp (milliseconds).
         largest_request: bytes of one request's body; what ``send`` would cut in two belongs in two.
+        keep_bytes: so much of what was shipped stays on disk; what is older is given back to the file system.
         clock: Unix seconds, for timestamps.
         monotonic: seconds, for ``finish``; the same clock as the ``now`` of ``step``.
         sleep: how ``finish`` waits for a server that is away.
@@ -96,6 +98,7 @@ class Shipper:
         echo: Callable[[str], None] | None = None,
         arrived: Callable[[int], bool] | None = None,
         largest_request: int = LARGEST_REQUEST,
+        keep_bytes: int = _KEPT,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -114,6 +117,7 @@ class Shipper:
         self._pending: tuple[Batch, Piece | None] | None = None
         self._most = _READ
         self._largest_request = largest_request
+        self._keep_bytes = keep_bytes
         self._delay = _FLOWING
         self._lock = threading.Lock()
 
@@ -217,7 +221,15 @@ class Shipper:
             self._tail.accept(piece)
         self._pending = None
         self._most = min(self._most * 2, _READ)
+        self._give_back()
         return self._sender.blocked(now)
+
+    def _give_back(self) -> None:
+        offset = self._sender.mark.place.offset
+        if self._echo is not None:
+            offset = min(offset, self._echo.offset)
+        if offset > self._keep_bytes:
+            self._spool.give_back(offset - self._keep_bytes)
 
     def _compose(self, now: float, limit: int, *, final: bool) -> tuple[Batch, Piece | None] | None:
         """The next request: the console up to the next remark, or that remark."""
@@ -250,6 +262,10 @@ class Shipper:
 
     def _first_place(self) -> Place:
         place, size = self._sender.mark.place, self._spool.size()
+        if place.offset < self._spool.first():  # the record is lost, and so is the beginning of the console
+            self._sender.note("the beginning of the console was given back to the file system")
+            place = Place(self._spool.first())
+            self._sender.skip(attrs.evolve(self._sender.mark, place=place))
         if place.offset > size:  # a power cut, or somebody truncated it
             self._sender.note(f"{place.offset - size} bytes of the console file are gone")
             place = Place(size)

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 SPOOL_NAME = "console.spool"
 
+_BLOCK = 1 << 20
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
+
 
 class Spool:
     """The console file of one run; implements ``util.process.Console``.
@@ -37,6 +40,7 @@ class Spool:
         self.path = path
         self.fd = fd
         self.dropped = 0
+        self._given_back = 0
         self._lock = threading.Lock()
 
     @classmethod
@@ -95,6 +99,22 @@ class Spool:
         """How many bytes were written so far."""
         return os.fstat(self.fd).st_size
 
+    def give_back(self, end: int) -> None:
+        """Free the disk space of the bytes before ``end``, where the file system can; offsets stay as they are."""
+        end -= end % _BLOCK
+        if end > self._given_back and _punch(self.fd, end):
+            self._given_back = end
+
+    def first(self) -> int:
+        """The first byte that was not given back."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # the position of ours is shared with the user's process
+        try:
+            return os.lseek(fd, 0, os.SEEK_DATA)
+        except OSError:  # an empty file, or one of which nothing is left
+            return self.size()
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         """Close our descriptor; what other processes hold stays open. Safe to call twice."""
         fd, self.fd = self.fd, -1
@@ -110,6 +130,14 @@ class Spool:
             if not self.dropped:
                 log.warning("%s", _explain(error, self.path))
             self.dropped += len(rest)
+
+
+def _punch(fd: int, end: int) -> bool:
+    import ctypes  # noqa: PLC0415 - needed by long consoles only
+
+    fallocate = ctypes.CDLL(None).fallocate
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return bool(fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, 0, end) == 0)
 
 
 def _explain(error: OSError, path: Path) -> Fatal | Retryable:

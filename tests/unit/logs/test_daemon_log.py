@@ -94,3 +94,10 @@ def test_text_that_cannot_be_written_does_not_break_the_log(tmp_path: Path) -> N
     configure(tmp_path / "log", False, Redactor())
     logging.getLogger("clearml_agent_clone.x").info("half a character: \udce2")
     assert r"\udce2" in (tmp_path / "log").read_text()
+
+
+def test_a_file_that_others_could_read_is_made_private(tmp_path: Path) -> None:
+    (tmp_path / "log").touch(mode=0o644)
+    (tmp_path / "log").chmod(0o644)
+    configure(tmp_path / "log", False, Redactor())
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600

@@ -182,6 +182,23 @@ def test_a_long_redrawn_line_ends_and_shows_its_last_state(
             assert reading.place.offset == len(data)
 
 
+def test_a_long_line_that_is_overwritten_is_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "LONG_LINE", 80)
+    spool = Spool.create(tmp_path)
+    reading = Reading(spool)
+    spool.write(b"a" * 100)
+    reading.read(flush=True)
+    spool.write(b"\r" * 100)
+    reading.read(flush=True)
+    spool.write(b"last\n")
+    reading.read()
+    assert reading.text == "a" * 100 + "\nlast\n"
+    spool.write(b"b" * 100 + b"\r" + b"c" * 100 + b"\n")
+    reading.read()
+    assert reading.text.splitlines()[-1] == "c" * 100
+    spool.close()
+
+
 def test_a_progress_bar_is_redrawn_on_lines_of_its_own_while_it_runs(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     reading = Reading(spool)

@@ -205,6 +205,12 @@ def test_a_credential_of_any_length_is_masked() -> None:
     assert set((shown + stream.flush()).removeprefix("jwt eyJ").removesuffix(" end")) == {"*"}
 
 
+def test_what_is_no_credential_does_not_become_one_when_its_beginning_is_forgotten() -> None:
+    text = "xghp_" + "A1" * 30 + "more of it, " * 9
+    stream = Redactor().stream()
+    assert "".join(map(stream.feed, text)) + stream.flush() == text
+
+
 @pytest.mark.parametrize("text", ["ghp_", "eyJ", "sk-", "://", "&token=", "authorization:", "a", "AKIA", "?sig=&"])
 def test_no_text_makes_it_slow(text: str) -> None:
     text = (text * 300_000)[:300_000]

@@ -5,11 +5,10 @@ import time
 
 import pytest
 
-from clearml_agent_clone.api.calls_events import LONGEST_MESSAGE
 from clearml_agent_clone.api.errors import CredentialsRefused, InvalidRequest, ServerBusy, ServerUnreachable
 from clearml_agent_clone.errors import Cancelled, Fatal, Retryable
 from clearml_agent_clone.logs import Redactor
-from clearml_agent_clone.logs.batch import LARGEST_REQUEST
+from clearml_agent_clone.logs.batch import LARGEST_REQUEST, LONGEST_MESSAGE
 from clearml_agent_clone.logs.record import RECORD_NAME
 from tests.unit.logs.conftest import Bench
 
@@ -269,12 +268,15 @@ def test_finish_waits_for_a_server_until_its_deadline_and_may_be_called_again(be
 
 
 def test_finish_does_not_run_after_a_process_that_goes_on_writing(bench: Bench) -> None:
+    shipper = bench.shipper()
+
     def more() -> None:
         bench.spool.write(b"more\n")
+        shipper.remark("INFO", "later")
 
     bench.server.after = more
     bench.spool.write(b"x\n")
-    bench.shipper().finish()
+    shipper.finish()
     assert bench.server.text == "x\n"
 
 
@@ -418,3 +420,21 @@ def test_what_is_not_the_agents_own_error_is_a_bug_and_shows(bench: Bench) -> No
     shipper.step(bench.clock.now)
     assert bench.server.text == "x\n"
     assert issubclass(InvalidRequest, Fatal)
+
+
+def test_what_was_shipped_is_given_back_to_the_file_system(bench: Bench) -> None:
+    shown: list[int] = []
+    shipper = bench.shipper(keep_bytes=2 << 20, echo=lambda text: shown.append(len(text)))
+    for _ in range(8):
+        bench.spool.write(b"a line of some length\n" * 100_000)
+        while shipper.step(bench.clock.now) == 0:
+            pass
+    shipper.finish()
+    if bench.spool.first() == 0:
+        pytest.skip("this file system cannot give parts of a file back")
+    assert bench.spool.size() - bench.spool.first() <= 3 << 20
+    assert len(bench.server.text) == sum(shown) == bench.spool.size()
+    (bench.folder / RECORD_NAME).unlink()
+    delivery = bench.shipper().finish()
+    assert delivery.errors == ("the beginning of the console was given back to the file system",)
+    assert "\u2400" not in bench.server.text
