@@ -8,11 +8,11 @@ from typing import Any
 _ANSWER = 10
 
 
-def arrived_by(call: Callable[[str, dict[str, Any]], Mapping[str, Any]], task_id: str) -> Callable[[int], bool]:
+def arrived_by(call: Callable[..., Mapping[str, Any]], task_id: str) -> Callable[[int], bool]:
     """The ``arrived`` of a ``Shipper``.
 
     Args:
-        call: such as ``Session.call``.
+        call: ``Session.call``. It is told to try once: the shipper has patience of its own.
         task_id: the task whose console it is.
 
     Returns:
@@ -20,6 +20,7 @@ def arrived_by(call: Callable[[str, dict[str, Any]], Mapping[str, Any]], task_id
         else tells events apart, but the shipper uses every timestamp once; the SDK in a task that an agent runs
         leaves the console to the agent.
     """
+    from clearml_agent_clone.api.access import ONCE  # noqa: PLC0415 - not all who redact speak HTTP
 
     def arrived(stamp: int) -> bool:
         body = {
@@ -29,7 +30,7 @@ def arrived_by(call: Callable[[str, dict[str, Any]], Mapping[str, Any]], task_id
             "order": "asc",
             "batch_size": _ANSWER,
         }
-        events = call("events.get_task_log", body).get("events") or ()
+        events = call("events.get_task_log", body, retry=ONCE).get("events") or ()
         return any(event.get("timestamp") == stamp for event in events)
 
     return arrived

@@ -188,7 +188,7 @@ def test_a_long_line_that_is_overwritten_is_redrawn(tmp_path: Path, monkeypatch:
     reading = Reading(spool)
     spool.write(b"a" * 100)
     reading.read(flush=True)
-    spool.write(b"\r" * 100)
+    spool.write(b"\r" * 80)
     reading.read(flush=True)
     spool.write(b"last\n")
     reading.read()
