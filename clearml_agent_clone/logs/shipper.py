@@ -220,7 +220,8 @@ class Shipper:
         if piece is not None:
             self._tail.accept(piece)
         self._pending = None
-        self._most = min(self._most * 2, _READ)
+        if batch.size * 2 < self._largest_request:
+            self._most = min(self._most * 2, _READ)
         self._give_back()
         return self._sender.blocked(now)
 
