@@ -15,6 +15,7 @@ from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
 from clearml_agent_clone.launch.processes import end_all, members
 from clearml_agent_clone.logs import Redactor, Shipper, Spool, arrived_by
+from clearml_agent_clone.logs.batch import LARGEST_REQUEST
 from clearml_agent_clone.logs.spool import SPOOL_NAME
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
@@ -72,6 +73,7 @@ class Runner:
             fold_carriage_returns=loaded.settings.agent.suppress_carriage_return,
             echo=echo,
             arrived=arrived_by(client.session.call, self.job.task_id),
+            largest_request=min(LARGEST_REQUEST, client.session.access.max_request_size),
         )
         self._outbox = Outbox()
         loops: tuple[Loop, ...] = (self._shipper, self._outbox, *self._watchers(), *more_loops)
