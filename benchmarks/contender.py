@@ -13,6 +13,7 @@ from typing import final
 
 import attrs
 import psutil
+from filelock import FileLock
 from uv import find_uv_bin
 
 PEER = "clearml-agent==3.0.3"
@@ -74,10 +75,12 @@ def make_peer(folder: Path) -> Contender:
     """The classic agent from PyPI, installed on first use into ``folder``."""
     contender = Contender.installed("peer", folder / "peer")
     stamp = folder / "peer" / "installed"
-    if not stamp.exists() or stamp.read_text() != PEER:
-        _make_venv(folder / "peer" / "venv")
-        _uv("pip", "install", "--python", str(contender.python), PEER)
-        stamp.write_text(PEER)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(stamp.with_suffix(".lock")):  # tests in two processes may want it at once
+        if not stamp.exists() or stamp.read_text() != PEER:
+            _make_venv(folder / "peer" / "venv")
+            _uv("pip", "install", "--python", str(contender.python), PEER)
+            stamp.write_text(PEER)
     return contender
 
 
