@@ -95,22 +95,7 @@ def run(
         UserError: the program does not exist or may not be run.
     """
     arguments = [os.fspath(argument) for argument in argv]
-    try:
-        child = subprocess.Popen(
-            arguments,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if separate_errors else subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except (FileNotFoundError, PermissionError) as error:
-        raise UserError(
-            f'cannot start "{arguments[0]}": {error.strerror}',
-            remedy="Install it, or put it on PATH",
-            code="program-missing",
-        ) from error
+    child = _start(arguments, cwd, env, feed=stdin is not None, separate_errors=separate_errors)
     feeder = None
     if stdin is not None:
         feeder = threading.Thread(target=_feed, args=(child, stdin), daemon=True)
@@ -132,9 +117,30 @@ def run(
     )
 
 
-def end_group(child: subprocess.Popen[bytes], grace: float = _GRACE) -> None:
-    """End ``child`` and its process group: SIGTERM, ``grace`` seconds, SIGKILL."""
-    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+def _start(
+    arguments: list[str], cwd: Path | None, env: Mapping[str, str] | None, *, feed: bool, separate_errors: bool
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if separate_errors else subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(
+            f'cannot start "{arguments[0]}": {error.strerror}',
+            remedy="Install it, or put it on PATH",
+            code="program-missing",
+        ) from error
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """End ``child`` and its process group: SIGTERM, three seconds, SIGKILL."""
+    for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
         try:
             os.killpg(child.pid, number)
         except (ProcessLookupError, PermissionError):
