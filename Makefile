@@ -10,6 +10,8 @@ LOWEST_PYTHON ?= $(BIN)/python
 # The environment that uv fills must be ours, whatever environment the caller is in.
 UV := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
 PYTEST_WORKERS ?= auto
+# Tests start hundreds of interpreters; without compiled modules each of them would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 # A selection that matches nothing (pytest's exit code 5) is no failure: rooms fill up release by release.
 OR_NONE := || [ $$? -eq 5 ]

@@ -188,7 +188,8 @@ def _wait_worker(server: Any, daemon: Daemon) -> None:
 
 
 def _environ(home: Path, **extra: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARML_", "TRAINS_"))}
+    foreign = ("CLEARML_", "TRAINS_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "HOME": str(home), **extra}
 
 
