@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from clearml_agent_clone.worker.nursery import Nursery
     from clearml_agent_clone.worker.registry import WorkerName
 
-READY_VARIABLE = "CLEARML_AGENT_READY_FD"
-
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
@@ -192,6 +190,8 @@ def _seconds(variable: str, default: float) -> float:
 
 def _tell_parent() -> None:
     """Tell ``--detached``'s parent, which waits for it, that we are up."""
+    from clearml_agent_clone.worker.detach import READY_VARIABLE  # noqa: PLC0415
+
     handle = os.environ.pop(READY_VARIABLE, "")
     if handle:
         os.write(int(handle), b"ready\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 
@@ -131,13 +131,12 @@ def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) ->
     return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ))
 
 
-def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None], inherited: Mapping[str, str] = os.environ) -> None:
+def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:
     """Print what would be done for ``task`` and do none of it.
 
     Raises:
         UserError: the task cannot be run as it is recorded.
     """
-    del inherited
     say(f"Task {task.id} ({task.name or 'no name'}), status {task.status.value}")
     for line in source_plan(task, loaded, by_hand=True).describe():
         say(line)

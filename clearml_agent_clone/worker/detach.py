@@ -11,6 +11,7 @@ from pathlib import Path
 from clearml_agent_clone.util.files import private_dir
 
 READY_VARIABLE = "CLEARML_AGENT_READY_FD"
+"""Names the descriptor on which the background daemon says that it is up."""
 
 
 def start_detached(state_dir: Path, say: Callable[[str], None], argv: list[str] | None = None) -> int:
