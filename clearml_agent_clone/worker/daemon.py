@@ -34,6 +34,7 @@ from clearml_agent_clone.worker.runners import ActiveRun, Runners, sweep_leftove
 log = logging.getLogger(__name__)
 
 UNLIMITED = 1_000_000
+_INTERRUPTS = 100
 
 
 class StopMode(enum.Enum):
@@ -194,8 +195,10 @@ class Daemon:
 
     def _stop_claiming(self) -> None:
         """Give up the poll that is under way; a task that it still brings is kept by its claim."""
-        self._client.interrupt()
-        self._claims.stop(10.0)
+        for _ in range(_INTERRUPTS):
+            self._client.interrupt()  # again and again: the poll may just be about to begin
+            if self._claims.stop(0.1):
+                return
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
