@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from clearml_agent_clone.api.client import Client
     from clearml_agent_clone.api.types import Queue
     from clearml_agent_clone.config import Loaded
+    from clearml_agent_clone.config.variables import Variable
     from clearml_agent_clone.launch.gpus import GpuChoice
     from clearml_agent_clone.worker.nursery import Nursery
     from clearml_agent_clone.worker.registry import WorkerName
@@ -107,6 +108,10 @@ def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, s
 def _serve(
     arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, nursery: Nursery, *, services: bool
 ) -> int:
+    from clearml_agent_clone.config.variables_table import (  # noqa: PLC0415
+        QUEUE_POLL_FREQ_SEC,
+        STATUS_REPORT_FREQ_SEC,
+    )
     from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
     from clearml_agent_clone.logs.daemon_log import configure  # noqa: PLC0415
     from clearml_agent_clone.runner.heartbeat import make_sampler  # noqa: PLC0415
@@ -132,8 +137,8 @@ def _serve(
         queues=queues,
         gpus=choice,
         fair=arguments.order_fairness,
-        polling_interval=_polling_interval(arguments.polling_interval),
-        report_interval=_seconds("CLEARML_AGENT_STATUS_REPORT_FREQ_SEC", 30.0),
+        polling_interval=_seconds(QUEUE_POLL_FREQ_SEC, float(max(arguments.polling_interval, 5))),
+        report_interval=_seconds(STATUS_REPORT_FREQ_SEC, 30.0),
         capacity=capacity,
         services=services,
         log_level=arguments.log_level,
@@ -167,22 +172,15 @@ def _queues(client: Client, names: list[str] | None, *, create: bool) -> tuple[Q
     return tuple({queue.id: queue for queue in found}.values())
 
 
-def _polling_interval(flag: int) -> float:
-    return _seconds("CLEARML_AGENT_QUEUE_POLL_FREQ_SEC", float(max(flag, 5)))
-
-
-def _seconds(variable: str, default: float) -> float:
-    text = os.environ.get(variable, "").strip()
-    if not text:
+def _seconds(variable: Variable[float], default: float) -> float:
+    """The seconds in ``variable``, else ``default``; a pause of none would be a busy loop."""
+    value = variable.get(os.environ)
+    if value is None:
         return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
     if value <= 0:
         raise UserError(
-            f'{variable}: "{text}" is not a number of seconds above 0',
-            remedy="Correct or unset it",
+            f"environment variable {variable.name}: {value:g} is not a number of seconds above 0",
+            remedy="Correct or unset the variable",
             code="bad-variable",
         )
     return value
