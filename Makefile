@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 OR_NONE := || [ $$? -eq 5 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-slow test-peer test-engines test-lowest bench clean
+.PHONY: help setup demo lint format test test-crash test-slow test-peer test-engines test-lowest bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,10 +47,13 @@ format: $(READY) ## Let ruff repair what it can
 	$(BIN)/ruff format .
 
 test: $(READY) ## The fast tests: units, the embedded server, the real SDK
-	$(PYTEST) -m "not slow and not peer and not engine"
+	$(PYTEST) -m "not slow and not peer and not engine and not crash"
+
+test-crash: $(READY) ## Kill the agent wherever it writes something down or talks to the server
+	$(PYTEST) --dist load -m crash $(OR_NONE)
 
 test-slow: $(READY) ## Tests that take longer than ten seconds each
-	$(PYTEST) -m "slow and not peer and not engine" $(OR_NONE)
+	$(PYTEST) -m "slow and not peer and not engine and not crash" $(OR_NONE)
 
 test-peer: $(READY) ## The end-to-end flows with the classic agent as the worker
 	$(PYTEST) -m peer $(OR_NONE)
@@ -60,7 +63,7 @@ test-engines: $(READY) ## Tests that need docker, slurm, kubernetes or apptainer
 
 # Warnings of years-old releases are theirs, so they are no errors here.
 test-lowest: $(LOWEST)/.ready ## Units and server tests on the lowest versions that pyproject.toml allows
-	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -W default -m "not slow and not peer and not engine and not sdk"
+	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -W default -m "not slow and not peer and not engine and not crash and not sdk"
 
 $(LOWEST)/.ready: $(READY) pyproject.toml
 	@$(UV) venv --quiet --clear --python $(LOWEST_PYTHON) $(LOWEST)

@@ -17,7 +17,9 @@ from clearml_agent_clone.config.kinds import (
     SECONDS,
     SWITCH,
     TEXT,
+    WHOLE,
     WORDS,
+    choice,
 )
 from clearml_agent_clone.config.schema import Section, group, key
 from clearml_agent_clone.config.settings_docker import DockerSettings
@@ -129,6 +131,44 @@ class AgentSettings(Section):
     )
     abort_grace_sec: float = key(
         "agent.abort_grace_sec", SECONDS, 30, "Time that an aborted task has to end before it is killed", own=True
+    )
+    max_task_seconds: float = key(
+        "agent.max_task_seconds",
+        SECONDS,
+        0,
+        "Longest time that a task may run before it is ended; 0 is no limit",
+        own=True,
+    )
+    on_runner_loss: str = key(
+        "agent.on_runner_loss",
+        choice("adopt", "end"),
+        "adopt",
+        "A running task whose runner died is watched by a new runner (adopt), or ended and failed (end)",
+        own=True,
+    )
+    on_node_loss: str = key(
+        "agent.on_node_loss",
+        choice("fail", "requeue"),
+        "fail",
+        "What becomes of a task that ran when the machine went down",
+        own=True,
+    )
+    on_shutdown: str = key(
+        "agent.on_shutdown",
+        choice("stop", "requeue", "fail"),
+        "stop",
+        "What becomes of a task that the agent ends because it is stopped itself",
+        own=True,
+    )
+    on_start_failure: str = key(
+        "agent.on_start_failure",
+        choice("requeue", "fail"),
+        "requeue",
+        "What becomes of a task that this agent took and cannot start: back to the head of its queue, or failed",
+        own=True,
+    )
+    metrics_port: int = key(
+        "agent.metrics_port", WHOLE, 0, "Port for /metrics and /healthz on this machine; 0 opens none", own=True
     )
     abort_callback_max_timeout: float = key(
         "agent.abort_callback_max_timeout", SECONDS, 1800, "Longest time that a task's abort callback may take"

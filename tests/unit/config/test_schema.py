@@ -199,6 +199,12 @@ DOCUMENTED = [
     "slurm.user_map",
     "state_dir",
     "abort_grace_sec",
+    "max_task_seconds",
+    "on_runner_loss",
+    "on_node_loss",
+    "on_shutdown",
+    "on_start_failure",
+    "metrics_port",
     "python_install",
 ]
 DOCUMENTED_API = [
