@@ -170,6 +170,24 @@ class AgentSettings(Section):
     metrics_port: int = key(
         "agent.metrics_port", WHOLE, 0, "Port for /metrics and /healthz on this machine; 0 opens none", own=True
     )
+    metrics_host: str = key(
+        "agent.metrics_host",
+        TEXT,
+        "127.0.0.1",
+        "Address that metrics_port is opened at; 0.0.0.0 lets other machines read them",
+        own=True,
+    )
+    log_format: str = key(
+        "agent.log_format", choice("text", "json"), "text", "How the lines of the daemon's log are written", own=True
+    )
+    log_max_bytes: int = key(
+        "agent.log_max_bytes",
+        WHOLE,
+        10_485_760,
+        "Size at which a new file of the daemon's log is begun; 0 lets it grow",
+        own=True,
+    )
+    log_backups: int = key("agent.log_backups", WHOLE, 5, "How many old files of the daemon's log are kept", own=True)
     abort_callback_max_timeout: float = key(
         "agent.abort_callback_max_timeout", SECONDS, 1800, "Longest time that a task's abort callback may take"
     )

@@ -205,6 +205,10 @@ DOCUMENTED = [
     "on_shutdown",
     "on_start_failure",
     "metrics_port",
+    "metrics_host",
+    "log_format",
+    "log_max_bytes",
+    "log_backups",
     "python_install",
 ]
 DOCUMENTED_API = [
