@@ -8,6 +8,7 @@ from typing import Any
 
 from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.errors import EndpointMissing, InvalidRequest, NotFound, Subcode
+from clearml_agent_clone.api.put_back import PutBack
 from clearml_agent_clone.api.session import Session
 from clearml_agent_clone.api.types import Requirements, Task, TaskState
 from clearml_agent_clone.errors import UserError
@@ -120,6 +121,29 @@ class Tasks:
         """
         body = {"task": task_id, "new_status": new_status, "status_reason": reason, "status_message": message}
         return bool(self._session.call("tasks.dequeue", _given(body)).get("updated"))
+
+    def put_back(
+        self, task_id: str, queue_id: str, *, reason: str = "", message: str = "", retry: Retry | None = None
+    ) -> bool:
+        """Make a task that we took the first of its queue again, whatever it has become: queued in no queue, in
+        progress, a draft, stopped or failed. Nothing that it has produced is deleted. Safe to repeat, also after an
+        error.
+
+        Args:
+            task_id: nobody else may be running it.
+            queue_id: the queue it came from.
+            reason: for the task's record; a task that was only popped keeps its own.
+            message: likewise.
+            retry: patience with each of the calls.
+
+        Returns:
+            True when it waits (in another queue, if somebody has moved it) or has been taken again by a worker; False
+            when it is gone, completed or published, or the queue is gone: somebody has to decide what becomes of it.
+
+        Raises:
+            ServerUnreachable, ServerBusy: it is not settled yet.
+        """
+        return PutBack(self._session, task_id, queue_id, reason=reason, message=message, retry=retry).run()
 
     def clone(self, task_id: str, *, name: str = "", parent: str = "") -> str:
         """Make a copy in status created and return its id; ``parent`` is the id of the task it is recorded under."""
