@@ -38,11 +38,27 @@ class Loop(Protocol):
 
 @attrs.frozen
 class LoopHealth:
-    """How a loop fares: monotonic seconds of its last step that worked, and the error since, if any."""
+    """How a loop fares. Times are seconds of the loop's monotonic clock.
+
+    Attributes:
+        name: the loop's.
+        last_success: end of the last step that worked; None before the first.
+        last_error: what went wrong in the last step; empty when it worked.
+        errors: how many steps went wrong since the loop was started.
+        failing_since: first step that went wrong since the last that worked.
+        due: when a step should next begin; stays in the past until one has worked. None before the start.
+    """
 
     name: str
     last_success: float | None = None
     last_error: str = ""
+    errors: int = 0
+    failing_since: float | None = None
+    due: float | None = None
+
+    def late(self, now: float) -> float:
+        """For how many seconds a step that works is overdue: whether the loop fails, hangs, or has died."""
+        return 0.0 if self.due is None else max(0.0, now - self.due)
 
 
 class Backoff:
@@ -78,6 +94,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name=loop.name, daemon=True)
 
     def start(self) -> None:
+        self.health = attrs.evolve(self.health, due=self._clock())
         self._thread.start()
 
     def wake(self) -> None:
@@ -100,8 +117,11 @@ class LoopThread:
                 self._wake.wait(delay)
 
     def _once(self) -> float:
+        begin = self._clock()
+        if self.health.due is None or begin < self.health.due:  # woken early: from now on it counts as late
+            self.health = attrs.evolve(self.health, due=begin)
         try:
-            delay = self._loop.step(self._clock())
+            delay = self._loop.step(begin)
         except Cancelled:
             return 0.05
         except AgentError as error:
@@ -115,8 +135,20 @@ class LoopThread:
             log.exception("%s failed", self._loop.name)
             return self._backoff.failed()
         self._backoff.worked()
-        self.health = LoopHealth(self._loop.name, self._clock())
+        self._succeeded(delay)
         return delay
 
+    def _succeeded(self, delay: float) -> None:
+        now, before = self._clock(), self.health
+        if before.failing_since is not None:
+            log.info("%s works again after %.0f s", self._loop.name, now - before.failing_since)
+        self.health = LoopHealth(self._loop.name, now, errors=before.errors, due=now + delay)
+
     def _note(self, error: Exception) -> None:
-        self.health = attrs.evolve(self.health, last_error=str(error))
+        since = self.health.failing_since
+        self.health = attrs.evolve(
+            self.health,
+            last_error=str(error) or type(error).__name__,
+            errors=self.health.errors + 1,
+            failing_since=self._clock() if since is None else since,
+        )

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import threading
 
+import attrs
+import pytest
+
 from clearml_agent_clone.errors import Retryable
 from clearml_agent_clone.util.loops import LONGEST_PAUSE, Backoff, LoopThread
 
@@ -49,3 +52,55 @@ def test_pauses_grow_with_jitter_and_start_anew_after_success() -> None:
     assert Backoff(draw=lambda: 0.0).failed() == 0.25
     backoff.worked()
     assert backoff.failed() == 0.5
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_loop_is_late_by_its_own_interval_only() -> None:
+    clock = Clock()
+    thread = LoopThread(Duty(), clock)
+    assert thread.health.late(clock.now) == 0.0  # not started: nobody expects anything
+    thread._once()
+    clock.now += 3600
+    assert thread.health.late(clock.now) == 0.0
+    clock.now += 7
+    assert thread.health.late(clock.now) == 7.0
+
+
+def test_a_loop_that_is_woken_and_fails_is_late_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+    clock, duty = Clock(), Duty()
+    thread = LoopThread(duty, clock)
+    thread._once()
+    duty.fail = 3
+    clock.now += 10  # woken long before its hour is over
+    thread._once()
+    clock.now += 90
+    thread._once()
+    health = thread.health
+    assert (health.late(clock.now), health.errors, health.last_error) == (90.0, 2, "away")
+    assert (health.last_success, health.failing_since) == (1000.0, 1010.0)
+    clock.now += 10
+    with caplog.at_level("INFO"):
+        thread._once()
+    assert thread.health == attrs.evolve(health, last_success=clock.now, last_error="", failing_since=None, due=4710.0)
+    assert "duty works again after 100 s" in caplog.text
+
+
+def test_an_error_without_words_is_known_by_its_kind() -> None:
+    class Mute:
+        name = "mute"
+
+        def step(self, now: float) -> float:
+            raise KeyError
+
+    thread = LoopThread(Mute())
+    thread._once()
+    assert thread.health.last_error == "KeyError"
