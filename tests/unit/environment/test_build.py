@@ -19,8 +19,9 @@ import pytest
 from clearml_agent_clone.environment import EnvironmentSettings, hold
 from clearml_agent_clone.errors import Cancelled, UserError
 from clearml_agent_clone.util.process import Cancel
+from tests.helpers.consoles import Recorder
 
-from .conftest import Build, Recorder, make_wheel
+from .conftest import Build, make_wheel
 
 
 def python(result_python: Path | None, code: str) -> str:

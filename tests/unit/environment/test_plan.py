@@ -18,8 +18,7 @@ from clearml_agent_clone.environment import (
     plan_environment,
 )
 from clearml_agent_clone.environment.keys import environment_key
-
-from .conftest import Recorder
+from tests.helpers.consoles import Recorder
 
 
 def plan(settings: EnvironmentSettings, pip: str | None = None, **more: Any) -> EnvironmentPlan:

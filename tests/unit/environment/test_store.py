@@ -15,8 +15,7 @@ from clearml_agent_clone.environment.locks import FileLock
 from clearml_agent_clone.environment.store import Lease, Meta, Store, hold
 from clearml_agent_clone.errors import Cancelled
 from clearml_agent_clone.util.process import Cancel
-
-from .conftest import Recorder
+from tests.helpers.consoles import Recorder
 
 Make = Callable[[Path], Meta]
 

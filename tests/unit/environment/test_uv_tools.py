@@ -15,8 +15,9 @@ from clearml_agent_clone.environment import EnvironmentSettings
 from clearml_agent_clone.environment.interpreter import find_python
 from clearml_agent_clone.environment.uv_tools import find_uv, install_python, link_mode, owners
 from clearml_agent_clone.errors import UserError
+from tests.helpers.consoles import Recorder
 
-from .conftest import Build, Recorder
+from .conftest import Build
 from .test_interpreter import fake_python
 
 
