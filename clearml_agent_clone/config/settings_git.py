@@ -82,4 +82,28 @@ class GitSettings(Section):
         "Let tasks of a queue name repositories by file:// URL or path; execute always allows it",
         own=True,
     )
+    host_keys: str = key(
+        "agent.git_host_keys",
+        TEXT,
+        "strict",
+        "Keys of ssh hosts: strict (known ones only) or accept-new (a host's first key is kept and trusted from then on)",
+        own=True,
+    )
+    known_hosts: tuple[str, ...] = key(
+        "agent.git_known_hosts",
+        WORDS,
+        [],
+        "Keys of ssh hosts that are trusted beside those of ~/.ssh/known_hosts, as lines of such a file",
+        own=True,
+    )
+    clone_depth: int = key(
+        "agent.git_clone_depth", WHOLE, 0, "Fetch only that many commits of history; 0 for all of it", own=True
+    )
+    clone_filter: str = key(
+        "agent.git_clone_filter",
+        TEXT,
+        "",
+        "Filter of a partial clone, such as blob:none: old versions of files are fetched when they are needed",
+        own=True,
+    )
     cache: VcsCacheSettings = group(VcsCacheSettings)
