@@ -18,6 +18,7 @@ from clearml_agent_clone.api.lines import add_up, pieces
 from clearml_agent_clone.api.login import Login
 from clearml_agent_clone.api.patience import Patience
 from clearml_agent_clone.api.token import ServerInfo, Token
+from clearml_agent_clone.api.traffic import Traffic
 from clearml_agent_clone.api.transport import Request, Reuse, Transport
 
 __all__ = ["LEVEL", "ONCE", "Retry", "ServerAccess", "ServerInfo", "Session", "Timeout"]
@@ -75,6 +76,7 @@ class Session:
         rng: random.Random | None = None,
     ) -> None:
         self.access = access
+        self.traffic = Traffic()
         self._may_stop = stop is not None
         self._stop = stop or threading.Event()
         self._transport = Transport(access)
@@ -199,6 +201,10 @@ class Session:
         self.close()
 
     def _send(self, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
+        with self.traffic.observe(endpoint):
+            return self._send_with_token(endpoint, data, manner)
+
+    def _send_with_token(self, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
         """One sending with a valid token; a second one, with a new token, when the server does not know the first."""
         token = self._login.valid(ONCE)
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,15 @@ MOVES: dict[State, frozenset[State]] = {
     State.DONE: frozenset(),
 }
 
+_TIMES = "times"
+
 
 class Journal:
     """Moves a run from state to state; each move is on disk before ``move`` returns."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
         self._file = file
+        self._clock = clock
         self._facts: dict[str, Any] = {}
         self.state = State.CLAIMED
 
@@ -53,7 +58,18 @@ class Journal:
     @property
     def facts(self) -> dict[str, Any]:
         """What was written down with the moves so far."""
-        return dict(self._facts)
+        return {name: fact for name, fact in self._facts.items() if name != _TIMES}
+
+    @property
+    def times(self) -> dict[State, float]:
+        """Unix seconds of the moves so far."""
+        stamps = self._facts.get(_TIMES)
+        known = {state.value: state for state in State}
+        if not isinstance(stamps, dict):
+            return {}
+        return {
+            known[word]: stamp for word, stamp in stamps.items() if word in known and isinstance(stamp, int | float)
+        }
 
     def move(self, state: State, **facts: Any) -> None:
         """Go to ``state``, adding ``facts`` to the record.
@@ -63,6 +79,8 @@ class Journal:
         """
         if state not in MOVES[self.state]:
             raise Fatal(f"a run cannot go from {self.state.value} to {state.value}", code="illegal-move")
-        self._facts.update(facts)
-        write_json(self._file, {**self._facts, "state": state.value})
+        stamps = {known.value: stamp for known, stamp in self.times.items()}
+        record = {**self._facts, **facts, _TIMES: {**stamps, state.value: round(self._clock(), 3)}}
+        write_json(self._file, {**record, "state": state.value})
+        self._facts = record
         self.state = state

@@ -35,3 +35,18 @@ def test_a_damaged_record_counts_as_claimed(content: str, tmp_path: Path) -> Non
     file = tmp_path / "state.json"
     file.write_text(content)
     assert Journal.open(file).state is State.CLAIMED
+
+
+def test_it_tells_when_the_moves_were(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "state.json", lambda: 100.0)
+    journal.move(State.PREPARING)
+    journal = Journal.open(tmp_path / "state.json")
+    journal._clock = lambda: 107.5
+    journal.move(State.RUNNING)
+    assert Journal.open(tmp_path / "state.json").times == {State.PREPARING: 100.0, State.RUNNING: 107.5}
+
+
+@pytest.mark.parametrize("times", ['"x"', '{"running": "soon", "flying": 3}'])
+def test_foreign_times_are_none(times: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(f'{{"state": "running", "times": {times}}}')
+    assert Journal.open(tmp_path / "state.json").times == {}
