@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 def become_runner(folder: Path) -> int:
     """Run the task of ``folder``; the exit code says whether the runner itself came to its end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    lock = RunFolder(folder).hold()
+    if lock is None:
+        log.warning("%s has a runner already", folder)
+        return 0
     try:
         run_in_background(folder)
     except AgentError as error:

@@ -66,6 +66,7 @@ def run_in_foreground(task: Task, loaded: Loaded, client: Client, options: Foreg
         reports_worker=True,
     )
     folder = RunFolder.create(settings.state_dir / "runs", job)
+    folder.hold()  # until we end: a daemon takes folders that nobody holds for runs whose runner died
     own = OwnWorker(worker_id, task.id, "", settings, client)
     with _echo(options.log_file) as echo:
         runner = Runner(folder, loaded, client, echo=echo, more_loops=own.loops)

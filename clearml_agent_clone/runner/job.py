@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import time
@@ -13,6 +14,13 @@ import attrs
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.util.files import private_dir, read_json, write_json
+
+RECORD_FORMAT = 1
+"""Noted in the records that other versions of the agent may find. They are read as far as they are understood: what is
+missing is a default, what is unknown is left alone. The number tells a later version what it has before it."""
+
+_LOCK_TRIES = 20
+_LOCK_PAUSE = 0.05
 
 
 @attrs.frozen
@@ -32,6 +40,7 @@ class Job:
         optimize: count of Python's ``-O``.
         may_start_from: statuses that the task may be in when the runner takes it.
         reports_worker: the run is a worker of its own (a service, ``execute``) and reports the machine itself.
+        claim_id: the claim that brought the task; what comes under the same claim again is this run, not another.
     """
 
     run_id: str
@@ -46,6 +55,7 @@ class Job:
     optimize: int = 0
     may_start_from: tuple[str, ...] = ("queued",)
     reports_worker: bool = False
+    claim_id: str = ""
 
     @classmethod
     def from_record(cls, data: object) -> Job | None:
@@ -61,7 +71,7 @@ class Job:
             return None
 
     def to_record(self) -> dict[str, Any]:
-        return attrs.asdict(self)
+        return {**attrs.asdict(self), "format": RECORD_FORMAT}
 
 
 def new_run_id(task_id: str, now: float) -> str:
@@ -79,6 +89,7 @@ class RunFolder:
     def create(cls, runs: Path, job: Job) -> RunFolder:
         """Make the folder with the job in it; on return the job is on disk for good."""
         folder = cls(private_dir(private_dir(runs) / job.run_id))
+        os.close(folder._open_lock())  # now: a disk may be full when the runner comes
         write_json(folder.path / "job.json", job.to_record())
         return folder
 
@@ -92,6 +103,44 @@ class RunFolder:
         if job is None:
             raise UserError(f"{self.path} holds no readable job.json", remedy="Remove the folder", code="no-job")
         return job
+
+    def hold(self) -> int | None:
+        """Become the folder's runner for as long as this process lives; None when there is one.
+
+        A daemon that was killed between starting a runner and hearing of it, and the one that comes after it, may start
+        two. Only one of them works.
+
+        Returns:
+            The lock's descriptor. Whoever drops it lets go.
+        """
+        handle = self._open_lock()
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # noqa: PERF203 - it waits anyway
+                time.sleep(_LOCK_PAUSE)  # a look by ``held`` is over in no time, another runner is not
+            else:
+                return handle
+        os.close(handle)
+        return None
+
+    @property
+    def held(self) -> bool:
+        """Whether the folder has a runner."""
+        try:
+            handle = self._open_lock()
+        except OSError:
+            return False  # the folder is gone
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def _open_lock(self) -> int:
+        return os.open(self.path / "runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @property
     def state_file(self) -> Path:
