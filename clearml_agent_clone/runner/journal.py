@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clearml_agent_clone.errors import Fatal
+from clearml_agent_clone.runner.job import RECORD_FORMAT
 from clearml_agent_clone.util.files import read_json, write_json
 
 
@@ -31,6 +32,7 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 _TIMES = "times"
+_FORMAT = "format"
 
 
 class Journal:
@@ -44,14 +46,19 @@ class Journal:
 
     @classmethod
     def open(cls, file: Path) -> Journal:
-        """The journal as the last move left it; a missing or damaged file counts as claimed."""
+        """The journal as the last move left it; a missing or damaged file counts as claimed.
+
+        A state that a newer version has made up counts as running: whatever it means, the task has been touched, and
+        must not be run from its beginning.
+        """
         journal = cls(file)
         record = read_json(file)
         if isinstance(record, dict):
             try:
                 journal.state = State(record.pop("state", "claimed"))
             except ValueError:
-                return journal
+                journal.state = State.RUNNING
+            record.pop(_FORMAT, None)
             journal._facts = record
         return journal
 
@@ -81,6 +88,6 @@ class Journal:
             raise Fatal(f"a run cannot go from {self.state.value} to {state.value}", code="illegal-move")
         stamps = {known.value: stamp for known, stamp in self.times.items()}
         record = {**self._facts, **facts, _TIMES: {**stamps, state.value: round(self._clock(), 3)}}
-        write_json(self._file, {**record, "state": state.value})
+        write_json(self._file, {**record, "state": state.value, _FORMAT: RECORD_FORMAT})
         self._facts = record
         self.state = state
