@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -18,8 +19,8 @@ from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.source import helper
 from clearml_agent_clone.source.address import Address, Login
 from clearml_agent_clone.source.git import Git
-from clearml_agent_clone.source.settings import GitCredential, SourceSettings
-from clearml_agent_clone.util.files import write_atomic
+from clearml_agent_clone.source.settings import GitCredential, Header, SourceSettings
+from clearml_agent_clone.util.files import private_dir, write_atomic
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
@@ -37,7 +38,7 @@ class Grant:
     prefix: str
     user: str = attrs.field(repr=False)
     password: str = attrs.field(repr=False)
-    bearer: bool = False
+    header: Header = ""
     urls: tuple[str, ...] = ()
 
 
@@ -73,7 +74,7 @@ def _grant(credential: GitCredential, address: Address) -> Grant:
         credential.prefix,
         credential.user or "git",
         credential.password,
-        credential.bearer,
+        credential.header,
         (_url(scheme, host, known_port, credential.prefix),),
     )
 
@@ -83,30 +84,47 @@ def _url(scheme: str, host: str, port: int | None, prefix: str) -> str:
 
 
 @contextlib.contextmanager
-def lend(grants: tuple[Grant, ...], git: Git, folder: Path) -> Iterator[Git]:
+def lend(grants: tuple[Grant, ...], git: Git, folder: Path, settings: SourceSettings | None = None) -> Iterator[Git]:
     """A git that gets the credentials it asks for; the private files behind it are gone afterwards.
 
     Args:
         grants: what may be told to whom.
         git: the git to equip.
         folder: the run's own folder, in which a private one is made.
+        settings: say which ssh hosts are known.
 
     Raises:
-        UserError: code ``bad-git-token``; a bearer token cannot be sent.
+        UserError: code ``bad-git-token``; a token cannot be sent as a header.
     """
-    if not grants:
+    hosts = settings is not None and (settings.accept_new_hosts or bool(settings.known_hosts))
+    if not grants and not hosts:
         yield git
         return
     private = Path(tempfile.mkdtemp(prefix=".git-access-", dir=folder))  # mode 0700
     try:
-        yield git.with_config([*_helper(grants, private), *_headers(grants, private)])
+        if settings is not None and hosts:
+            git = git.with_ssh_options(_known_hosts(settings, private))
+        yield git.with_config([*_helper(grants, private), *_headers(grants, private)] if grants else [])
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
 
+def _known_hosts(settings: SourceSettings, private: Path) -> Iterator[str]:
+    """Options of ssh. It writes new keys to the first file: one of our own, so that ``~/.ssh`` stays as it is."""
+    pinned = private / "known_hosts"
+    write_atomic(pinned, "".join(line.strip() + "\n" for line in settings.known_hosts), durable=False)
+    files = [str(pinned)]
+    if settings.accept_new_hosts:
+        private_dir(settings.vcs_cache_path)
+        files.insert(0, str((settings.vcs_cache_path / "known_hosts").absolute()))
+        yield "StrictHostKeyChecking=accept-new"
+    quoted = " ".join('"' + file.replace("%", "%%").replace('"', '\\"') + '"' for file in files)
+    yield f"UserKnownHostsFile={quoted} ~/.ssh/known_hosts ~/.ssh/known_hosts2"
+
+
 def _helper(grants: tuple[Grant, ...], private: Path) -> Iterator[tuple[str, str]]:
     secrets = private / "grants.json"
-    asked = [grant for grant in grants if not grant.bearer]
+    asked = [grant for grant in grants if not grant.header]
     write_atomic(secrets, json.dumps([attrs.asdict(grant) for grant in asked]), durable=False)
     # git runs a helper through a shell; all words here are paths of our own, quoted.
     command = "!" + shlex.join([sys.executable, "-I", "-S", helper.__file__, str(secrets)])
@@ -121,18 +139,28 @@ def _helper(grants: tuple[Grant, ...], private: Path) -> Iterator[tuple[str, str
 
 
 def _headers(grants: tuple[Grant, ...], private: Path) -> Iterator[tuple[str, str]]:
-    """Bearer tokens: git wants them in its configuration, so they get a private file of it."""
+    """Tokens that are sent unasked: git wants them in its configuration, so they get a private file of it.
+
+    git would send such a header to the place that a redirection names, too; hence it must not follow any.
+    """
     lines = []
     for grant in grants:
-        if grant.bearer and not _TOKEN.fullmatch(grant.password):
-            raise UserError(
-                "agent.git_pass is no bearer token: it has characters that an HTTP header cannot carry",
-                remedy="Paste the token again, or switch agent.git_use_ms_entra_token off",
-                code="bad-git-token",
-            )
-        if grant.bearer:
-            lines += [f'[http "{url}"]\n\textraHeader = Authorization: Bearer {grant.password}\n' for url in grant.urls]
+        if grant.header:
+            value = _header(grant)
+            lines += [f'[http "{url}"]\n\textraHeader = "{value}"\n\tfollowRedirects = false\n' for url in grant.urls]
     if lines:
         config = private / "gitconfig"
         write_atomic(config, "".join(lines), durable=False)
         yield "include.path", str(config)
+
+
+def _header(grant: Grant) -> str:
+    if not _TOKEN.fullmatch(grant.password):
+        raise UserError(
+            f"the git password for {grant.host} is no token: it has characters that an HTTP header cannot carry",
+            remedy="Paste the token again, or switch agent.git_use_ms_entra_token and agent.git_use_azure_pat off",
+            code="bad-git-token",
+        )
+    if grant.header == "Bearer":
+        return f"Authorization: Bearer {grant.password}"
+    return "Authorization: Basic " + base64.b64encode(f":{grant.password}".encode()).decode()

@@ -22,11 +22,24 @@ _FAULTS: tuple[tuple[str, _Kind, str, str, str], ...] = (
         "Free some disk space or move agent.vcs_cache.path",
     ),
     (
-        r"host key verification failed|remote host identification has changed|no \S+ host key is known",
+        r"remote host identification has changed|host key for \S+ has changed",
         UserError,
         "git-host-key",
-        "the ssh key of {host} is not known on this machine or has changed",
-        "Compare it with the host's owner and add it to ~/.ssh/known_hosts (ssh-keyscan {host})",
+        "the ssh host {host} shows another key than the one that is known for it",
+        (
+            "Somebody may be in between: ask the host's owner. If it is right, remove the old key (ssh-keygen -R '{place}')"
+            " and put the new one in ~/.ssh/known_hosts or agent.git_known_hosts"
+        ),
+    ),
+    (
+        r"host key verification failed|no \S+ host key is known",
+        UserError,
+        "git-host-key",
+        "the ssh key of {host} is not known on this machine",
+        (
+            "Compare it with the host's owner and add it to ~/.ssh/known_hosts or agent.git_known_hosts"
+            " (ssh-keyscan {options}{host}), or set agent.git_host_keys to accept-new"
+        ),
     ),
     (
         r"transport '[^']*' not allowed|protocol '[^']*' is not supported|remote helper '?[^']*'? ?(?:is )?not",
@@ -51,6 +64,13 @@ _FAULTS: tuple[tuple[str, _Kind, str, str, str], ...] = (
         "git-auth-failed",
         "{host} refused the credentials for {url}, or there are none for it",
         "Check agent.git_user, agent.git_pass and agent.git_host (or agent.git.extra_credentials)",
+    ),
+    (
+        r"returned error: 30\d|unable to update url base from redirection",
+        UserError,
+        "repository-moved",
+        "{host} says that {url} is somewhere else, and its credentials must not follow there",
+        "Use the repository's new address in the task",
     ),
     (
         r"dubious ownership",
@@ -121,7 +141,12 @@ def explain(finished: Finished, address: Address) -> AgentError:
     """The error for a git that failed while it worked with ``address``."""
     # The address could hold any of the words that are looked for.
     text = (finished.errors or finished.output).replace(address.url, "")
-    names = {"url": address.url, "host": address.host or "the repository"}
+    names = {
+        "url": address.url,
+        "host": address.host or "the repository",
+        "place": f"[{address.host}]:{address.port}" if address.port else address.host,
+        "options": f"-p {address.port} " if address.port else "",
+    }
     for pattern, kind, code, message, remedy in _FAULTS:
         if re.search(pattern, text, re.IGNORECASE):
             return kind(f"{message.format(**names)}: {reason(finished)}", remedy=remedy.format(**names), code=code)

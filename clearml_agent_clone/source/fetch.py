@@ -118,7 +118,7 @@ class _Repository:
     def fetch(self) -> SourceResult:
         plan = self._plan
         grants = grants_for(self._address, plan.login, plan.settings)
-        with lend(grants, self._git, self._folder) as git:
+        with lend(grants, self._git, self._folder, plan.settings) as git:
             found = self._checkout(git)
             if has_submodules(self._root):
                 with self._timed("submodules"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -67,10 +68,21 @@ class Git:
 
     def for_transfer(self, cwd: Path) -> Git:
         """The same git, leaving ssh to ``core.sshCommand`` when the user has configured that and no variable."""
-        if self.environ.get("GIT_SSH_COMMAND") != _SSH:
+        if not self._has_our_ssh:
             return self
         configured = self.quiet("config", "--get", "core.sshCommand", cwd=cwd).ok
         return attrs.evolve(self, environ=_without(self.environ, "GIT_SSH_COMMAND")) if configured else self
+
+    @property
+    def _has_our_ssh(self) -> bool:
+        return self.environ.get("GIT_SSH_COMMAND", "").startswith(_SSH)
+
+    def with_ssh_options(self, options: Iterable[str]) -> Git:
+        """The same git with further ``-o`` options of ssh; a command of the user's own stays as it is."""
+        if not self._has_our_ssh:
+            return self
+        words = [self.environ["GIT_SSH_COMMAND"], *(shlex.quote(f"-o{option}") for option in options)]
+        return self.with_environ({"GIT_SSH_COMMAND": " ".join(words)})
 
     def with_environ(self, changes: Mapping[str, str]) -> Git:
         return attrs.evolve(self, environ={**self.environ, **changes})

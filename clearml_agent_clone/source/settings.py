@@ -6,11 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal as OneOf
 
 import attrs
 
 from clearml_agent_clone.config.settings_git import GitSettings
+from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.source.address import Address
+
+Header = OneOf["", "Bearer", "Basic"]
 
 _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 _HOST = re.compile(
@@ -37,7 +41,8 @@ class GitCredential:
         prefix: only for paths below this one, such as ``/group``; whole path segments are compared.
         port: only for this port; None for any.
         scheme: only over this transport; empty means https, or what the task's repository on that host has.
-        bearer: the password is a token for an ``Authorization: Bearer`` header (Microsoft Entra).
+        header: the password is sent unasked, as ``Authorization: Bearer`` (a Microsoft Entra token) or ``Basic`` (a
+            personal access token of Azure DevOps); else a credential helper gives it when the host asks.
     """
 
     host: str
@@ -46,18 +51,18 @@ class GitCredential:
     prefix: str = ""
     port: int | None = None
     scheme: str = ""
-    bearer: bool = False
+    header: Header = ""
 
     @classmethod
-    def parse(cls, host: str, user: str, password: str, *, bearer: bool = False) -> GitCredential:
+    def parse(cls, host: str, user: str, password: str, *, header: Header = "") -> GitCredential:
         """From ``host``, ``host:port``, ``host/path`` or ``https://host/path`` as people write it."""
         match = _HOST.fullmatch(host.strip())
         if match is None:
-            return cls(host.strip(), user, password, bearer=bearer)
+            return cls(host.strip(), user, password, header=header)
         port = int(match["port"]) if match["port"] else None
         scheme = (match["scheme"] or "").lower()
         scheme = scheme if scheme in {"https", "http"} else ""
-        return cls(match["host"], user, password, (match["prefix"] or "").rstrip("/"), port, scheme, bearer)
+        return cls(match["host"], user, password, (match["prefix"] or "").rstrip("/"), port, scheme, header)
 
     def is_for(self, address: Address) -> bool:
         """Whether this may be sent to ``address``. An ssh address is asked for what its https twin would get."""
@@ -86,6 +91,8 @@ class SourceSettings:
         force_ssh: use ssh for web addresses.
         force_ssh_host: only for this host, when not empty.
         force_ssh_user, force_ssh_port: login name and port of ssh addresses; 0 is ssh's own.
+        accept_new_hosts: trust the first key that an unknown ssh host shows, and keep it.
+        known_hosts: lines of a ``known_hosts`` file that are trusted beside the user's own.
         allow_local: whether repositories may be paths of this machine.
         clone_verbose: show more of what git does.
         force_code_dir: run the code in this folder; nothing is fetched.
@@ -105,6 +112,8 @@ class SourceSettings:
     force_ssh_host: str = ""
     force_ssh_user: str = "git"
     force_ssh_port: int = 0
+    accept_new_hosts: bool = False
+    known_hosts: tuple[str, ...] = ()
     allow_local: bool = False
     clone_verbose: bool = False
     force_code_dir: str = ""
@@ -133,6 +142,8 @@ class SourceSettings:
             force_ssh_host=git.host,
             force_ssh_user=git.force_ssh_user or "git",
             force_ssh_port=git.force_ssh_port,
+            accept_new_hosts=_accepts_new(git.host_keys),
+            known_hosts=git.known_hosts,
             allow_local=allow_local or git.allow_local,
             clone_verbose=_switch(environ, "CLEARML_AGENT_GIT_CLONE_VERBOSE"),
             force_code_dir=environ.get("CLEARML_AGENT_FORCE_CODE_DIR", ""),
@@ -163,13 +174,22 @@ class SourceSettings:
 
 
 def _credentials(git: GitSettings) -> tuple[GitCredential, ...]:
+    header: Header = "Bearer" if git.use_ms_entra_token else "Basic" if git.use_azure_pat else ""
     entries = [(entry.host, entry.user, entry.password) for entry in git.extra_credentials]
     entries.append((git.host, git.user, git.password))
     return tuple(
-        GitCredential.parse(host, user, password, bearer=git.use_ms_entra_token)
-        for host, user, password in entries
-        if password
+        GitCredential.parse(host, user, password, header=header) for host, user, password in entries if password
     )
+
+
+def _accepts_new(policy: str) -> bool:
+    if policy.lower() not in {"strict", "accept-new"}:
+        raise UserError(
+            f'agent.git_host_keys: "{policy}" is not known',
+            remedy="Write strict or accept-new",
+            code="bad-setting",
+        )
+    return policy.lower() == "accept-new"
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

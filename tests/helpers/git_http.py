@@ -116,13 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
         target = next(
             (to + self.path[len(old) :] for old, to in host.redirects.items() if self.path.startswith(old)), ""
         )
-        if target:
-            self._answer(302, b"", Location=target)
-        elif host.status:
+        if host.status:
             self.send_error(host.status)
         elif not host.admits(name, self.path, login):
             kind = {"LFS-Authenticate": 'Basic realm="test"'} if "/info/lfs/" in self.path else {}
             self._answer(401, b"", **{"WWW-Authenticate": 'Basic realm="test"'}, **kind)
+        elif target:
+            self._answer(302, b"", Location=target)
         elif "/info/lfs/" in self.path or self.path.startswith("/large/"):
             self._large(name, body)
         else:

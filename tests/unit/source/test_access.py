@@ -144,11 +144,11 @@ def test_the_owners_credential_comes_before_their_helpers(
 
 
 def test_a_bearer_token_is_a_header(git_host: GitHost, fetch: Fetch, settings: SourceSettings) -> None:
-    token = attrs.evolve(login("127.0.0.1", "", "ey.tok-en"), bearer=True)
+    token = attrs.evolve(login("127.0.0.1", "", "ey.tok-en"), header="Bearer")
     fetch(attrs.evolve(settings, credentials=(token,)), repository=git_host.url("project"))
     assert {header for _, _, header in git_host.asked} == {"Bearer ey.tok-en"}
     bad = attrs.evolve(token, password='x"\n[core] sshCommand = evil')
-    with pytest.raises(UserError, match="no bearer token"):
+    with pytest.raises(UserError, match="is no token"):
         fetch(attrs.evolve(settings, credentials=(bad,)), repository=git_host.url("project"))
 
 
