@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clearml_agent_clone.launch.gpus import GpuChoice
     from clearml_agent_clone.worker.nursery import Nursery
     from clearml_agent_clone.worker.registry import WorkerName
+    from clearml_agent_clone.worker.sight.sight import Address
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,6 +54,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--stop", nargs="*", metavar="WORKER", help="stop the agent that these flags would start, or those named"
     )
     parser.add_argument("--drain", action="store_true", help="with --stop: let running tasks finish first")
+    parser.add_argument(
+        "--metrics-port",
+        metavar="[HOST:]PORT",
+        help="serve /metrics (Prometheus) and /healthz there; on 127.0.0.1 unless HOST says otherwise",
+    )
     common.add_task_flags(parser)
     common.add_not_yet(
         parser,
@@ -118,6 +124,7 @@ def _serve(
     from clearml_agent_clone.util.files import private_dir, slug  # noqa: PLC0415
     from clearml_agent_clone.worker.daemon import UNLIMITED, Daemon, DaemonOptions  # noqa: PLC0415
     from clearml_agent_clone.worker.registry import register  # noqa: PLC0415
+    from clearml_agent_clone.worker.sight.sight import Sight  # noqa: PLC0415
 
     settings = loaded.settings
     client = common.connect(loaded)
@@ -130,7 +137,8 @@ def _serve(
         print(f"Running CLEARML-AGENT daemon in background mode, writing stdout/stderr to {log_file}")
     print(f'Worker "{registration.worker_id}" - Listening to queues: {", ".join(queue.name for queue in queues)}')
     sys.stdout.flush()
-    configure(log_file, debug=arguments.debug, redactor=Redactor(loaded.secrets))
+    redactor = Redactor(loaded.secrets)
+    configure(log_file, debug=arguments.debug, redactor=redactor)
     os.environ["CLEARML_WORKER_ID"] = os.environ["TRAINS_WORKER_ID"] = registration.worker_id
     capacity = 1 if not services else arguments.services_mode if arguments.services_mode > 0 else UNLIMITED
     options = DaemonOptions(
@@ -154,8 +162,22 @@ def _serve(
         sampler=make_sampler(settings, choice.visible),
         nursery=nursery,
     )
-    daemon.run(on_ready=_tell_parent)
+    sight = Sight(
+        registration.folder, settings.state_dir, daemon.snapshot, redactor.redact, _metrics_at(arguments, loaded)
+    )
+    with sight:
+        daemon.run(on_ready=_tell_parent)
     return 0
+
+
+def _metrics_at(arguments: argparse.Namespace, loaded: Loaded) -> Address | None:
+    """Where the metrics are to be served, None for nowhere."""
+    from clearml_agent_clone.worker.sight.sight import Address  # noqa: PLC0415
+
+    agent = loaded.settings.agent
+    if arguments.metrics_port is not None:
+        return Address.parse(arguments.metrics_port, agent.metrics_host)
+    return Address.parse(str(agent.metrics_port), agent.metrics_host) if agent.metrics_port else None
 
 
 def _name(loaded: Loaded, choice: GpuChoice) -> WorkerName:

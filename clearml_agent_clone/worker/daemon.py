@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
+from clearml_agent_clone import __version__
 from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Entry, Queue
 from clearml_agent_clone.config import Settings
 from clearml_agent_clone.errors import AgentError
 from clearml_agent_clone.launch.gpus import GpuChoice
-from clearml_agent_clone.launch.processes import end_all, members
+from clearml_agent_clone.launch.ending import end_all, members
 from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
@@ -30,6 +31,8 @@ from clearml_agent_clone.worker.claims import ClaimRecord, Claims, unix_time
 from clearml_agent_clone.worker.nursery import Nursery
 from clearml_agent_clone.worker.registry import Registration
 from clearml_agent_clone.worker.runners import ActiveRun, Runners, sweep_leftovers
+from clearml_agent_clone.worker.sight.snapshot import AgentState, DaemonSnapshot, LoopView, QueueName, ServerView
+from clearml_agent_clone.worker.sight.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,8 @@ class Daemon:
         self._client = client
         self._registration = registration
         self._stopping: StopMode | None = None
+        self._started_at = time.time()
+        self._tally = Tally()
         self._restarted: set[str] = set()
         self._grace = settings.agent.abort_grace_sec
         self._runs = settings.state_dir / "runs"
@@ -140,6 +145,29 @@ class Daemon:
             self._stopping = mode
         self._runners.wake()
 
+    def snapshot(self) -> DaemonSnapshot:
+        """How the daemon is right now; may be called from any thread."""
+        running, now = len(self._runners.active), time.monotonic()
+        return DaemonSnapshot(
+            self._registration.worker_id,
+            os.getpid(),
+            __version__,
+            self._started_at,
+            self._state(running),
+            tuple(QueueName(queue.id, queue.name) for queue in self._options.queues),
+            None if self._options.capacity >= UNLIMITED else self._options.capacity,
+            running,
+            tuple(LoopView.of(thread.health, now) for thread in self._threads),
+            ServerView.of(self._client.session),
+            self._tally.finished,
+            self._client.session.traffic.counts,
+        )
+
+    def _state(self, running: int) -> AgentState:
+        if self._stopping is not None:
+            return AgentState.DRAINING if self._stopping is StopMode.DRAIN else AgentState.STOPPING
+        return AgentState.WORKING if running else AgentState.IDLE
+
     def _free(self) -> int:
         return 0 if self._stopping else self._options.capacity - len(self._runners.active)
 
@@ -166,7 +194,9 @@ class Daemon:
         """Close the account of a runner that ended. One that died gets a successor, and that one none."""
         job, journal = run.job, run.journal
         if journal.state is State.DONE:
-            log.info("task %s: %s", job.task_id, _summary(journal.facts.get("outcome")))
+            outcome = journal.facts.get("outcome")
+            log.info("task %s: %s", job.task_id, _summary(outcome))
+            self._tally.ended(run.folder, Outcome.from_record(outcome))
             self._runners.discard(run)
         elif job.run_id not in self._restarted:
             log.error("the runner of task %s died (%s); starting another to end the task", job.task_id, run.last_words)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
+from clearml_agent_clone import __version__
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.util.files import private_dir, read_json, slug, write_json
@@ -82,6 +84,8 @@ class Registration:
             "slot": self.slot,
             "queues": list(queues),
             "process": identity.to_record() if identity else None,
+            "version": __version__,
+            "started_at": time.time(),
         }
         write_json(self.folder / "worker.json", record)
 
