@@ -20,7 +20,9 @@ def private_dir(path: Path) -> Path:
         UserError: something that is not a directory stands in the way, or the place cannot be written.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (*reversed(path.parents), path):
+            if folder == path or not folder.exists():  # mkdir's own "parents" would make them for everybody to read
+                folder.mkdir(mode=0o700, exist_ok=True)
     except FileExistsError:
         raise UserError(f"{path} is not a directory", remedy="Move the file away or choose another folder") from None
     except OSError as error:

@@ -22,7 +22,7 @@ def test_files_and_folders_are_private_whatever_the_umask(tmp_path: Path) -> Non
         write_json(folder / "file", {"key": 1})
     finally:
         os.umask(before)
-    assert mode(folder) == 0o700
+    assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
     assert mode(folder / "file") == 0o600
     assert read_json(folder / "file") == {"key": 1}
 
