@@ -104,6 +104,7 @@ class Authenticator:
     """
 
     def __init__(self, db: Database, data: Path, owner: Identity, now: dt.datetime) -> None:
+        self.extensions = EXTENSIONS
         self._db = db
         self._lock = threading.Lock()
         self.owner = owner
@@ -172,7 +173,7 @@ class Authenticator:
             "server_version": SERVER_VERSION,
             "server_build": SERVER_BUILD,
             "feature_set": "basic",
-            "extensions": list(EXTENSIONS),
+            "extensions": list(self.extensions),
         }
         return jwt.encode(claims, self._key, algorithm="HS256")
 

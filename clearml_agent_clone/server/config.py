@@ -16,7 +16,7 @@ SERVER_VERSION = "2.3.0"
 
 SERVER_BUILD = "embedded"
 
-EXTENSIONS = ("queues.get_next_task.wait", "queues.get_next_task.claim")
+EXTENSIONS: tuple[str, ...] = ("queues.get_next_task.wait", "queues.get_next_task.claim")
 """What this server can beyond the API; announced in the token and in ``server.info``."""
 
 
@@ -40,6 +40,8 @@ class ServerConfig:
     watchdog_period: float = 900.0
     task_silence: float = 7200.0
     clock: Callable[[], dt.datetime] = utc_now
+    extensions: tuple[str, ...] = EXTENSIONS
+    """What is announced; with none, clients take it for the common server."""
     synchronous: str = "FULL"
     """SQLite's ``synchronous``. FULL: an answer also survives a power cut (measured: 0.15 ms more per write)."""
 

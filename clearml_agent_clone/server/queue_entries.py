@@ -101,6 +101,7 @@ def _ends(db: sqlite3.Connection, queue: str) -> tuple[int, int]:
 
 
 def _insert(call: Call, queue: str, task: str, place: int, added: str) -> None:
+    call.db.execute("DELETE FROM claims WHERE task = ?", (task,))  # it waits again: who claimed it has given it up
     call.db.execute("INSERT INTO queue_entries VALUES (?, ?, ?, ?)", (queue, task, place, added))
     _touch(call, queue)
     call.after_commit(lambda: call.state.arrivals.announce(queue))

@@ -67,6 +67,7 @@ def open_state(config: ServerConfig, addresses: Addresses) -> ServerState:
         db = Database(config.database, synchronous=config.synchronous)
         owner = owner_identity(db, _user_name())
         auth = Authenticator(db, config.data, owner, config.clock())
+        auth.extensions = config.extensions
     except BaseException:  # the folder must be free again for whoever repairs it
         lock.release()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clearml_agent_clone.server.config import API_VERSION, EXTENSIONS, SERVER_BUILD, SERVER_VERSION
+from clearml_agent_clone.server.config import API_VERSION, SERVER_BUILD, SERVER_VERSION
 from clearml_agent_clone.server.registry import REGISTRY, Request, endpoint
 
 
@@ -16,7 +16,7 @@ async def info(request: Request, _body: dict[str, Any]) -> dict[str, Any]:
         "commit": "",
         "uid": request.state.auth.owner.company,
         "api_version": API_VERSION,
-        "extensions": list(EXTENSIONS),
+        "extensions": list(request.state.config.extensions),
     }
 
 

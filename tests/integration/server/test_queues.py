@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import requests
 
@@ -304,3 +305,23 @@ def test_stopping_the_server_answers_who_waits(tmp_path: Path) -> None:
 def test_bad_bodies(shared_server: Any, body: dict[str, Any]) -> None:
     extra = {"queue": "q"} if body.get("wait") == "x" else {}
     assert shared_server.failure("queues.get_next_task", **body, **extra) == (400, 12)
+
+
+def test_a_task_that_is_queued_again_is_no_longer_claimed(shared_server: Any) -> None:
+    queue = new_queue(shared_server)
+    task, other = new_task(shared_server, queue), new_task(shared_server, queue)
+    assert pop(shared_server, queue, claim="mine to return") == task
+    shared_server.call("queues.add_task", queue=queue, task=task)
+    assert pop(shared_server, queue, claim="mine to return") == other
+    assert order(shared_server, queue) == [task]
+
+
+def test_a_server_can_be_as_plain_as_others(tmp_path: Path) -> None:
+    with running_server(tmp_path, extensions=()) as plain:
+        auth = (plain.access_key, plain.secret_key)
+        answers = [
+            requests.post(f"{plain.api_url}/{name}", auth=auth, timeout=20) for name in ("auth.login", "server.info")
+        ]
+    token, info = (answer.json()["data"] for answer in answers)
+    assert jwt.decode(token["token"], options={"verify_signature": False})["extensions"] == []
+    assert info["extensions"] == []
