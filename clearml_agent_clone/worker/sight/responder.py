@@ -28,6 +28,7 @@ PATIENCE = 5.0
 """Seconds that one client has in all."""
 
 _MOST_CLIENTS = 16
+_WAITING = 128
 _LONGEST_REQUEST = 8192
 _LINGER = 1.0
 _PAUSE = 1.0  # before accepting again when the system has no descriptor for us
@@ -217,7 +218,7 @@ def listen_unix(folder: Path) -> socket.socket:
         (folder / SOCKET_NAME).unlink(missing_ok=True)  # left by whoever had the folder before
         handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         listener.bind(short_address(handle))
-        listener.listen(_MOST_CLIENTS)
+        listener.listen(_WAITING)
     except OSError as error:
         listener.close()
         raise UserError(
@@ -250,7 +251,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(_MOST_CLIENTS)
+        listener.listen(_WAITING)
     except (OSError, OverflowError) as error:
         if listener is not None:
             with contextlib.suppress(OSError):
