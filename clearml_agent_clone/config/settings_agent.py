@@ -132,6 +132,13 @@ class AgentSettings(Section):
     abort_grace_sec: float = key(
         "agent.abort_grace_sec", SECONDS, 30, "Time that an aborted task has to end before it is killed", own=True
     )
+    abort_signal: str = key(
+        "agent.abort_signal",
+        choice("sigterm", "sigint", "sighup", "sigquit", "sigusr1", "sigusr2"),
+        "sigterm",
+        "Signal that tells a task to end; abort_grace_sec later comes SIGKILL",
+        own=True,
+    )
     max_task_seconds: float = key(
         "agent.max_task_seconds",
         SECONDS,

@@ -199,6 +199,7 @@ DOCUMENTED = [
     "slurm.user_map",
     "state_dir",
     "abort_grace_sec",
+    "abort_signal",
     "max_task_seconds",
     "on_runner_loss",
     "on_node_loss",
