@@ -6,7 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .venvs/lowest
-LOWEST_PYTHON ?= $(BIN)/python
+NEWEST := .venvs/newest
+# The first interpreter of a version that runs (a pyenv shim may be there and not work), else that of .venv.
+python = $(or $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python; do \
+	$$p -c '' 2>/dev/null && command -v $$p && break; done),$(BIN)/python)
+LOWEST_PYTHON ?= $(call python,3.10)
+NEWEST_PYTHON ?= $(call python,3.13)
 # The environment that uv fills must be ours, whatever environment the caller is in.
 UV := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
 PYTEST_WORKERS ?= auto
@@ -17,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 OR_NONE := || [ $$? -eq 5 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-crash test-slow test-peer test-engines test-lowest bench clean
+.PHONY: help setup demo lint format test test-crash test-slow test-peer test-engines test-lowest test-newest bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,12 +67,20 @@ test-engines: $(READY) ## Tests that need docker, slurm, kubernetes or apptainer
 	$(BIN)/python -m pytest -m engine $(OR_NONE)
 
 # Warnings of years-old releases are theirs, so they are no errors here.
-test-lowest: $(LOWEST)/.ready ## Units and server tests on the lowest versions that pyproject.toml allows
+test-lowest: $(LOWEST)/.ready ## Units and server tests on the lowest versions that pyproject.toml allows (on Python 3.10 if it is there)
 	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -W default -m "not slow and not peer and not engine and not crash and not sdk"
 
 $(LOWEST)/.ready: $(READY) pyproject.toml
 	@$(UV) venv --quiet --clear --python $(LOWEST_PYTHON) $(LOWEST)
 	@$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[server]' --group test
+	@touch $@
+
+test-newest: $(NEWEST)/.ready ## Units on the newest versions, on Python 3.13 if it is there
+	$(NEWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not slow and not peer and not engine and not crash" tests/unit
+
+$(NEWEST)/.ready: $(READY) pyproject.toml
+	@$(UV) venv --quiet --clear --python $(NEWEST_PYTHON) $(NEWEST)
+	@$(UV) pip install --quiet --python $(NEWEST)/bin/python --editable '.[server]' --group test
 	@touch $@
 
 bench: $(READY) ## Measure this agent and the classic one, in turn, against the same server
