@@ -21,6 +21,12 @@ class AgentError(Exception):
 
     default_code = "error"
 
+    again_in: float | None = None
+    """Seconds after which trying again makes sense, where that is known."""
+
+    told = False
+    """Somebody has put it into the log for all who meet it."""
+
     def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
         super().__init__(message)
         self.message = message

@@ -39,26 +39,31 @@ class Retry:
         total: seconds from the first attempt after which no new one starts.
         base: upper end in seconds of the first pause; it doubles with each further pause.
         cap: upper end in seconds that no pause exceeds, unless the server asks for a longer one.
+        stubborn: go on also after what somebody has to mend first: refused credentials, an untrusted certificate, HTTP
+            500.
     """
 
     attempts: int = 8
     total: float = 120.0
     base: float = 0.5
-    cap: float = 30.0
+    cap: float = 10.0
+    stubborn: bool = False
 
     def pause(self, repeat: int, rng: random.Random, asked: float | None = None) -> float:
         """Seconds to wait before repetition number ``repeat`` (from 0).
 
-        Anything between nothing and the exponential bound ("full jitter"), so that many agents that lost the
-        same server do not come back in the same moment. A pause ``asked`` for by the server is kept in full.
+        From the upper half of what is below the exponential bound: many agents that lost the same server do not come
+        back in the same moment, and how often one asks has a limit. A pause ``asked`` for by the server is kept in full.
         """
-        jitter = rng.uniform(0.0, min(self.cap, self.base * 2.0 ** min(repeat, 30)))
+        jitter = min(self.cap, self.base * 2.0 ** min(repeat, 30)) * rng.uniform(0.5, 1.0)
         return jitter if asked is None else asked + min(jitter, 1.0)
 
     @classmethod
     def forever(cls) -> Retry:
-        """For the few calls that must arrive, such as a task's last status: only ``stop`` or a refusal ends them."""
-        return cls(attempts=sys.maxsize, total=math.inf)
+        """For the few calls that must arrive, such as a task's last status: only ``stop`` or the server's word that it
+        will not do it ends them.
+        """
+        return cls(attempts=sys.maxsize, total=math.inf, stubborn=True)
 
 
 ONCE = Retry(attempts=1)

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 import attrs
 
 from clearml_agent_clone.api.access import ServerAccess
-from clearml_agent_clone.api.errors import EndpointMissing, InvalidRequest, NotClearML, ServerBusy
+from clearml_agent_clone.api.errors import EndpointMissing, InvalidRequest, NotClearML, ServerBusy, ServerUnreachable
 from clearml_agent_clone.api.transport import Answer
 from clearml_agent_clone.api.types import text
 
 _LONGEST_MESSAGE = 500
+_LONGEST_PAUSE = 600.0
 
 
 class Unauthorized(Exception):  # noqa: N818 - a sign to the session, which never lets it out
@@ -75,6 +76,16 @@ def read_answer(answer: Answer, endpoint: str, access: ServerAccess) -> dict[str
     )
 
 
+def wrong_answer(error: NotClearML) -> ServerUnreachable:
+    """``error`` at an address where a ClearML server has answered before: an outage."""
+    return ServerUnreachable(
+        error.message.replace("is not a ClearML API server: it answered", "answers wrongly:", 1),
+        remedy="A proxy, a load balancer or a login page may answer in the server's place",
+        code="wrong-answer",
+        may_have_acted=True,
+    )
+
+
 def _document(answer: Answer) -> Mapping[str, Any]:
     try:
         document = json.loads(answer.body)
@@ -108,7 +119,7 @@ def _retry_after(value: str) -> float | None:
     if not value:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return min(float(value), _LONGEST_PAUSE)
     import email.utils  # noqa: PLC0415 - a date instead of seconds is rare
     import time  # noqa: PLC0415 - as above
 
@@ -116,7 +127,7 @@ def _retry_after(value: str) -> float | None:
         moment = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return min(max(0.0, moment.timestamp() - time.time()), _LONGEST_PAUSE)
 
 
 def _foreign(answer: Answer, endpoint: str, access: ServerAccess) -> NotClearML | InvalidRequest:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from clearml_agent_clone.api.access import ONCE, Retry, ServerAccess
-from clearml_agent_clone.api.answers import Unauthorized, read_answer
-from clearml_agent_clone.api.errors import CredentialsRefused, InvalidRequest, ServerBusy, ServerUnreachable
-from clearml_agent_clone.api.patience import Patience
+from clearml_agent_clone.api.answers import Unauthorized, read_answer, wrong_answer
+from clearml_agent_clone.api.errors import (
+    CredentialsRefused,
+    InvalidRequest,
+    NotClearML,
+    ServerBusy,
+    ServerUnreachable,
+)
+from clearml_agent_clone.api.patience import Attempt, Patience
 from clearml_agent_clone.api.token import Token
 from clearml_agent_clone.api.transport import Request, Transport
 from clearml_agent_clone.errors import Retryable
+
+log = logging.getLogger(__name__)
 
 _RENEW_AGAIN = 60.0
 
@@ -28,6 +37,8 @@ class Login:
         headers: sent with it.
         patience: repeats it.
         clock: Unix seconds.
+        known: a ClearML server has answered at this address before.
+        reload: gets the access anew when the server refuses its credentials; None when it cannot.
     """
 
     def __init__(
@@ -36,23 +47,29 @@ class Login:
         transport: Transport,
         headers: Mapping[str, str],
         patience: Patience,
+        *,
         clock: Callable[[], float],
+        known: bool = False,
+        reload: Callable[[], ServerAccess | None] | None = None,
     ) -> None:
         self._access = access
         self._transport = transport
         self._headers = headers
         self._patience = patience
         self._clock = clock
+        self._known = known
+        self._reload = reload
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._renew_at = float("inf")
 
-    def valid(self, retry: Retry, *, refused: Token | None = None) -> Token:
+    def valid(self, retry: Retry, *, refused: Token | None = None, cancel: threading.Event | None = None) -> Token:
         """The token to use: the current one, or a new one.
 
         Args:
-            retry: patience of a login.
+            retry: patience of a login. With ``ONCE`` the login is part of a call, which has a patience of its own.
             refused: a token that the server did not accept; another one is returned.
+            cancel: gives the login up when it is set.
 
         Raises:
             ServerUnreachable, ServerBusy: no login within the patience.
@@ -62,14 +79,19 @@ class Login:
         with self._lock:
             token = self._token
             if token is None or token is refused:
-                return self._log_in(retry)
+                return self._log_in(retry, cancel)
             if self._clock() >= self._renew_at:
                 try:
-                    return self._log_in(ONCE)
+                    return self._log_in(ONCE, cancel)
                 except (Retryable, CredentialsRefused):
                     # The old token still works: let the caller have it. If it does not, the 401 tells.
                     self._renew_at = self._clock() + _RENEW_AGAIN
             return token
+
+    def renew(self) -> None:
+        """Log in anew, whether or not that is needed."""
+        with self._lock:
+            self._log_in(ONCE, None)
 
     def refusal(self, error: Unauthorized) -> CredentialsRefused:
         """A 401 in words."""
@@ -82,13 +104,14 @@ class Login:
             f"{self._access.url} does not accept {what}: {error.message} (code 401/{error.subcode})", remedy=remedy
         )
 
-    def _log_in(self, retry: Retry) -> Token:
+    def _log_in(self, retry: Retry, cancel: threading.Event | None) -> Token:
         access = self._access
-        fields = {} if access.requested_lifetime is None else {"expiration_sec": access.requested_lifetime}
-        headers = {**self._headers, "Content-Type": "application/json", "Authorization": self._authorization()}
-        request = Request("/auth.login", headers, json.dumps(fields).encode(), access.login_timeout)
         try:
-            data = self._patience.persist(lambda: self._ask(request), retry, repeats=True)
+            if retry == ONCE:
+                data = self._ask(cancel)
+            else:
+                how = Attempt("auth.login", cancel=cancel)
+                data = self._patience.persist(lambda: self._ask(cancel), retry, how)
         except (ServerUnreachable, ServerBusy) as error:
             error.may_have_acted = False  # on the call that needs the login: it has not been sent yet
             raise
@@ -107,11 +130,29 @@ class Login:
             self._renew_at = now + token.lifetime - min(access.refresh_threshold, token.lifetime / 2)
         return token
 
-    def _ask(self, request: Request) -> dict[str, Any]:
+    def _ask(self, cancel: threading.Event | None) -> dict[str, Any]:
+        """One login; a second one when it is refused, and the configuration has other credentials by now."""
         try:
-            return read_answer(self._transport.send(request), "auth.login", self._access)
+            return self._ask_as_we_are(cancel)
+        except CredentialsRefused:
+            fresh = self._reload() if self._reload is not None else None
+            if fresh is None or _credentials(fresh) == _credentials(self._access):
+                raise
+            log.info("trying the credentials that the configuration has now")
+            self._access = fresh
+        return self._ask_as_we_are(cancel)
+
+    def _ask_as_we_are(self, cancel: threading.Event | None) -> dict[str, Any]:
+        access = self._access
+        fields = {} if access.requested_lifetime is None else {"expiration_sec": access.requested_lifetime}
+        headers = {**self._headers, "Content-Type": "application/json", "Authorization": self._authorization()}
+        request = Request("/auth.login", headers, json.dumps(fields).encode(), access.login_timeout)
+        try:
+            return read_answer(self._transport.send(request, stop=cancel), "auth.login", access)
         except Unauthorized as error:
             raise self.refusal(error) from None
+        except NotClearML as error:
+            raise (wrong_answer(error) if self._known or self._token is not None else error) from None
         except InvalidRequest as error:
             if error.status == 403:
                 raise self.refusal(Unauthorized(error.subcode, error.server_message)) from None
@@ -129,3 +170,7 @@ class Login:
                 code="credentials-missing",
             )
         return "Basic " + base64.b64encode(f"{access.access_key}:{access.secret_key}".encode()).decode()
+
+
+def _credentials(access: ServerAccess) -> tuple[str, str, str]:
+    return access.access_key, access.secret_key, access.token

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import attrs
 
 from clearml_agent_clone import __version__
 from clearml_agent_clone.api.access import ONCE, Retry, ServerAccess, Timeout
-from clearml_agent_clone.api.answers import Unauthorized, read_answer
+from clearml_agent_clone.api.answers import Unauthorized, read_answer, wrong_answer
+from clearml_agent_clone.api.errors import NotClearML
 from clearml_agent_clone.api.lines import add_up, pieces
 from clearml_agent_clone.api.login import Login
-from clearml_agent_clone.api.patience import Patience
+from clearml_agent_clone.api.outage import Outage
+from clearml_agent_clone.api.patience import Attempt, Patience
 from clearml_agent_clone.api.token import ServerInfo, Token
 from clearml_agent_clone.api.traffic import Traffic
 from clearml_agent_clone.api.transport import Request, Reuse, Transport
@@ -60,9 +63,17 @@ class Session:
         host_name: name of this machine, sent along for the server's records.
         stop: when set, nothing waits any more: a pause between attempts ends with the error that caused it, and an
             interruptible call with ``Cancelled``. Calls still work, so that a stopping agent can say goodbye.
+        known: a ClearML server has answered at this address before, though not to this session: if something else
+            answers now, it is taken for an outage and not for a wrong address.
+        reload: gets the access anew when the server refuses our credentials: they may have been replaced in the
+            configuration meanwhile. Only its credentials count.
         clock: Unix seconds.
-        wait: waits so many seconds and tells whether to stop; the default waits on ``stop``.
+        monotonic: seconds, for the pauses while the server is away.
+        wait: waits so many seconds and tells whether to stop; the default waits on ``stop``, and for the server.
         rng: source of jitter.
+
+    Attributes:
+        outage: what is known about the server's being away; see ``Outage.on_back``.
     """
 
     def __init__(
@@ -71,7 +82,10 @@ class Session:
         *,
         host_name: str = "",
         stop: threading.Event | None = None,
+        known: bool = False,
+        reload: Callable[[], ServerAccess | None] | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -81,8 +95,13 @@ class Session:
         self._stop = stop or threading.Event()
         self._transport = Transport(access)
         self._headers = _own_headers(host_name)
-        self._patience = Patience(wait or self._stop.wait, rng or random.Random())  # noqa: S311 - jitter is no secret
-        self._login = Login(access, self._transport, self._headers, self._patience, clock)
+        chance = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self.outage = Outage(access.url, chance, monotonic=monotonic)
+        self._patience = Patience(self.outage, self._stop, chance, wait)
+        self._login = Login(
+            access, self._transport, self._headers, self._patience, clock=clock, known=known, reload=reload
+        )
+        self._scope = _Scope()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
         self._watcher_lock = threading.Lock()
@@ -133,20 +152,19 @@ class Session:
             ServerUnreachable, ServerBusy: no answer within the patience.
             CredentialsRefused: the login is not valid, and a new one was refused.
             EndpointMissing, InvalidRequest: the server refuses the call.
-            NotClearML: something else answers at this address.
-            Cancelled: an interruptible call was given up.
+            Cancelled: the call was given up: an interruptible one, or one inside ``giving_up``.
         """
         data = json.dumps(dict(body) if body else {}, separators=(",", ":")).encode()
         repeats = endpoint not in ONE_TIME if repeatable is None else repeatable
+        cancel = self._scope.cancel or (self._watched_stop() if interruptible else None)
         manner = _Manner(
             timeout=timeout or self._timeout_for(data),
             version=version,
             reuse=Reuse.NO if endpoint in _ADDING and not repeats else Reuse.YES,
-            stop=self._watched_stop() if interruptible else None,
+            cancel=cancel,
         )
-        return self._patience.persist(
-            lambda: self._send(endpoint, data, manner), retry or self.access.retry, repeats=repeats
-        )
+        how = Attempt(endpoint, repeats, cancel, self._probe if interruptible else None)
+        return self._patience.persist(lambda: self._send(endpoint, data, manner), retry or self.access.retry, how)
 
     def send_lines(
         self,
@@ -173,20 +191,35 @@ class Session:
             identity and would be there twice: the error's ``may_have_acted`` leaves it to the caller.
         """
         total: dict[str, Any] = {}
+        cancel = self._scope.cancel
+        how = Attempt(endpoint, repeats=False, cancel=cancel)
         for piece in pieces(lines, self.access.max_request_size):
             data = b"\n".join(piece)
-            manner = _Manner(self._timeout_for(data), "application/json-lines", reuse=Reuse.REPORT)
+            manner = _Manner(self._timeout_for(data), "application/json-lines", reuse=Reuse.REPORT, cancel=cancel)
 
             def attempt(data: bytes = data, manner: _Manner = manner) -> dict[str, Any]:
                 return self._send(endpoint, data, manner)
 
-            add_up(total, self._patience.persist(attempt, retry or self.access.retry, repeats=False))
+            add_up(total, self._patience.persist(attempt, retry or self.access.retry, how))
             if acknowledged is not None:
                 acknowledged(len(piece))
         return total
 
+    @contextlib.contextmanager
+    def giving_up(self, cancel: threading.Event) -> Iterator[None]:
+        """Calls that this thread makes inside are given up when ``cancel`` is set, in a pause as well as on their way.
+
+        Whoever sets it has to call ``interrupt`` afterwards. What is given up raises ``Cancelled``; the server may have
+        acted on it.
+        """
+        before, self._scope.cancel = self._scope.cancel, cancel
+        try:
+            yield
+        finally:
+            self._scope.cancel = before
+
     def interrupt(self) -> None:
-        """Give up every interruptible call that the server holds; it raises ``Cancelled``. From any thread."""
+        """Give up every call that is interruptible, or inside ``giving_up``; it raises ``Cancelled``. From any thread."""
         self._transport.interrupt()
 
     def close(self) -> None:
@@ -206,11 +239,11 @@ class Session:
 
     def _send_with_token(self, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
         """One sending with a valid token; a second one, with a new token, when the server does not know the first."""
-        token = self._login.valid(ONCE)
+        token = self._login.valid(ONCE, cancel=manner.cancel)
         try:
             return self._send_as(token, endpoint, data, manner)
         except Unauthorized:
-            token = self._login.valid(ONCE, refused=token)
+            token = self._login.valid(ONCE, refused=token, cancel=manner.cancel)
         try:
             return self._send_as(token, endpoint, data, manner)
         except Unauthorized as error:
@@ -219,7 +252,16 @@ class Session:
     def _send_as(self, token: Token, endpoint: str, data: bytes, manner: _Manner) -> dict[str, Any]:
         headers = {**self._headers, "Content-Type": manner.content_type, "Authorization": f"Bearer {token.text}"}
         request = Request(_path(endpoint, manner.version, token.server), headers, data, manner.timeout)
-        return read_answer(self._transport.send(request, reuse=manner.reuse, stop=manner.stop), endpoint, self.access)
+        answer = self._transport.send(request, reuse=manner.reuse, stop=manner.cancel)
+        try:
+            return read_answer(answer, endpoint, self.access)
+        except NotClearML as error:
+            raise wrong_answer(error) from None  # it has logged us in, so this is not a wrong address
+
+    def _probe(self) -> None:
+        """Ask the server for something that it does not hold."""
+        with self.traffic.observe("auth.login"):
+            self._login.renew()
 
     def _timeout_for(self, data: bytes) -> Timeout:
         timeout = self.access.timeout
@@ -247,7 +289,13 @@ class _Manner:
     content_type: str = "application/json"
     version: str | None = None
     reuse: Reuse = Reuse.YES
-    stop: threading.Event | None = None
+    cancel: threading.Event | None = None
+
+
+class _Scope(threading.local):
+    """What the present thread is inside of."""
+
+    cancel: threading.Event | None = None
 
 
 def _interrupt_on_stop(stop: threading.Event, closed: threading.Event, transport: Transport) -> None:

@@ -106,6 +106,8 @@ class Transport:
                     raise Cancelled from None
                 failure = explain(error, self._access, request.timeout, sent=exchange.sent, proxy=route.proxy)
                 failure.may_have_acted |= exchange.doubtful
+                if failure.code == "certificate-untrusted":
+                    self._forget_route(route)
                 raise failure from error
 
     def interrupt(self) -> None:
@@ -156,6 +158,15 @@ class Transport:
             if self._route is None:
                 self._route = Route.to(self._access)
             return self._route
+
+    def _forget_route(self, route: Route) -> None:
+        """Read the CAs anew for the next request: they may be replaced along with the server's certificate."""
+        with self._lock:
+            if self._route is not route:
+                return
+            self._route, kept, self._kept = None, self._kept, None
+        if kept is not None:
+            kept.close()
 
     def _kept_connections(self, route: Route) -> HTTPAdapter:
         with self._lock:
