@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clearml_agent_clone.cli import common
@@ -119,7 +120,7 @@ def _serve(
         STATUS_REPORT_FREQ_SEC,
     )
     from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
-    from clearml_agent_clone.logs.daemon_log import configure  # noqa: PLC0415
+    from clearml_agent_clone.logs.daemon_log import LogOptions, configure  # noqa: PLC0415
     from clearml_agent_clone.runner.heartbeat import make_sampler  # noqa: PLC0415
     from clearml_agent_clone.util.files import private_dir, slug  # noqa: PLC0415
     from clearml_agent_clone.worker.daemon import UNLIMITED, Daemon, DaemonOptions  # noqa: PLC0415
@@ -138,7 +139,9 @@ def _serve(
     print(f'Worker "{registration.worker_id}" - Listening to queues: {", ".join(queue.name for queue in queues)}')
     sys.stdout.flush()
     redactor = Redactor(loaded.secrets)
-    configure(log_file, debug=arguments.debug, redactor=redactor)
+    agent = settings.agent
+    log_options = LogOptions(agent.log_format, agent.log_max_bytes, agent.log_backups, registration.worker_id)
+    configure(log_file, debug=arguments.debug, redactor=redactor, options=log_options)
     os.environ["CLEARML_WORKER_ID"] = os.environ["TRAINS_WORKER_ID"] = registration.worker_id
     capacity = 1 if not services else arguments.services_mode if arguments.services_mode > 0 else UNLIMITED
     options = DaemonOptions(
@@ -166,7 +169,7 @@ def _serve(
         registration.folder, settings.state_dir, daemon.snapshot, redactor.redact, _metrics_at(arguments, loaded)
     )
     with sight:
-        daemon.run(on_ready=_tell_parent)
+        daemon.run(on_ready=lambda: _tell_parent(log_file))
     return 0
 
 
@@ -208,11 +211,16 @@ def _seconds(variable: Variable[float], default: float) -> float:
     return value
 
 
-def _tell_parent() -> None:
-    """Tell ``--detached``'s parent, which waits for it, that we are up."""
+def _tell_parent(log_file: Path | None) -> None:
+    """Tell ``--detached``'s parent, which waits for it, that we are up; what is printed from now on has a file."""
     from clearml_agent_clone.worker.detach import READY_VARIABLE  # noqa: PLC0415
 
     handle = os.environ.pop(READY_VARIABLE, "")
-    if handle:
-        os.write(int(handle), b"ready\n")
-        os.close(int(handle))
+    if not handle:
+        return
+    os.write(int(handle), b"ready\n")
+    os.close(int(handle))
+    if log_file is not None:
+        from clearml_agent_clone.logs.raw_output import keep_raw_output  # noqa: PLC0415
+
+        keep_raw_output(log_file.with_suffix(".out"))

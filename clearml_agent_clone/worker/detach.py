@@ -25,8 +25,8 @@ def start_detached(state_dir: Path, say: Callable[[str], None], argv: list[str] 
     head = arguments.index("daemon") + 1
     arguments = arguments[:head] + [part for part in arguments[head:] if part != "-d"]
     read_end, write_end = os.pipe()
-    output = private_dir(private_dir(state_dir) / "logs") / "daemon-start.log"
-    with output.open("wb") as file:
+    output = private_dir(private_dir(state_dir) / "logs") / f"daemon-start-{os.getpid()}.log"
+    with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         child = subprocess.Popen(
             [sys.executable, "-m", "clearml_agent_clone", *arguments],
             stdin=subprocess.DEVNULL,

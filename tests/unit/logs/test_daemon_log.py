@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from clearml_agent_clone.logs import Redactor, daemon_log
-from clearml_agent_clone.logs.daemon_log import configure
+from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.logs import Redactor
+from clearml_agent_clone.logs.daemon_log import LogOptions, configure
 
 SECRET = "hunter2hunter2"
 
@@ -33,7 +36,8 @@ def test_a_line_tells_when_how_bad_where_and_what(tmp_path: Path) -> None:
     configure(file, False, Redactor([SECRET]))
     logging.getLogger("clearml_agent_clone.worker.claim").info("task %s with %s", "t1", SECRET)
     line = file.read_text()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    worker\.claim task t1 with \*{4}\n", line)
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+    assert re.fullmatch(stamp + r" INFO    worker\.claim task t1 with \*{4}\n", line)
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
 
@@ -62,11 +66,10 @@ def test_debug_is_for_those_who_ask(tmp_path: Path) -> None:
         assert said == (expected or ["ours debug", "ours info", "theirs info", "theirs warning"])
 
 
-def test_files_rotate_and_every_one_of_them_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon_log, "LARGEST_FILE", 2000)
+def test_files_rotate_and_every_one_of_them_is_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        configure(tmp_path / "log", False, Redactor())
+        configure(tmp_path / "log", False, Redactor(), LogOptions(max_bytes=2000))
         for number in range(500):
             logging.getLogger("clearml_agent_clone.x").info("line %d", number)
     finally:
@@ -101,3 +104,60 @@ def test_a_file_that_others_could_read_is_made_private(tmp_path: Path) -> None:
     (tmp_path / "log").chmod(0o644)
     configure(tmp_path / "log", False, Redactor())
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_names_worker_and_loop(tmp_path: Path) -> None:
+    configure(tmp_path / "log", False, Redactor(), LogOptions(worker="host:0"))
+    logger = logging.getLogger("clearml_agent_clone.worker.claims")
+    thread = threading.Thread(target=lambda: logger.info("hello"), name="claim")
+    thread.start()
+    thread.join()
+    assert (tmp_path / "log").read_text().endswith(" INFO    host:0 worker.claims [claim] hello\n")
+
+
+def test_json_lines_have_fields_and_no_secrets(tmp_path: Path) -> None:
+    configure(tmp_path / "log", False, Redactor([SECRET]), LogOptions(style="json", worker="host:0"))
+    logger, task = logging.getLogger("clearml_agent_clone.worker.daemon"), "0123456789abcdef" * 2
+    logger.info('task %s says "%s"', task, SECRET)
+    logger.warning("no id", extra={"task": "t2"})
+    try:
+        int(SECRET)
+    except ValueError:
+        logger.exception("line one\nline two")
+    first, second, third = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "INFO",
+        "worker": "host:0",
+        "logger": "worker.daemon",
+        "task": task,
+        "message": f'task {task} says "****"',
+    }
+    assert second["task"] == "t2"
+    assert third["message"] == "line one\nline two"
+    assert third["traceback"].endswith("'****'")
+
+
+def test_repeated_warnings_are_folded_unless_somebody_looks_for_bugs(tmp_path: Path) -> None:
+    for debug, expected in ((False, ["away", "the same 4 times more within 0 s: away", "back"]), (True, None)):
+        file = tmp_path / f"log{debug}"
+        configure(file, debug, Redactor())
+        for _ in range(5):
+            logging.getLogger("clearml_agent_clone.x").warning("away")
+        logging.getLogger("clearml_agent_clone.x").info("back")
+        said = [line.split(" x ")[1] for line in file.read_text().splitlines()]
+        assert said == (expected or [*["away"] * 5, "back"])
+
+
+def test_what_was_folded_is_told_at_the_end(tmp_path: Path) -> None:
+    configure(tmp_path / "log", False, Redactor())
+    for _ in range(3):
+        logging.getLogger("clearml_agent_clone.x").warning("away")
+    configure(None, False, Redactor())
+    assert "the same 2 times more" in (tmp_path / "log").read_text()
+
+
+def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(UserError, match="log cannot be written: Is a directory"):
+        configure(tmp_path / "log", False, Redactor())
