@@ -5,10 +5,10 @@
 """
 
 from clearml_agent_clone.logs.arrival import arrived_by
-from clearml_agent_clone.logs.echo import Echo
+from clearml_agent_clone.logs.echo import Echo, Screen
 from clearml_agent_clone.logs.fold import Fold
 from clearml_agent_clone.logs.redact import MASK, RedactedStream, Redactor
 from clearml_agent_clone.logs.shipper import Delivery, Shipper
 from clearml_agent_clone.logs.spool import Spool
 
-__all__ = ["MASK", "Delivery", "Echo", "Fold", "RedactedStream", "Redactor", "Shipper", "Spool", "arrived_by"]
+__all__ = ["MASK", "Delivery", "Echo", "Fold", "RedactedStream", "Redactor", "Screen", "Shipper", "Spool", "arrived_by"]

@@ -33,6 +33,11 @@ class Fold:
         # The very last byte does not count: if it is a carriage return, a newline may follow and belong to it.
         return max(end, data.rfind(b"\r", 0, max(len(data) - 1, 0)) + 1)
 
+    def first(self, data: bytes) -> int:
+        """How many bytes the first line in ``data`` has; 0 when it is not complete."""
+        end = data.find(b"\n") + 1
+        return end if self._keep_last_state else self.complete(data[:end])
+
     def line_ends(self, text: str) -> str:
         r"""``text`` with every line end as ``\n``."""
         if self._keep_last_state or "\r" not in text:

@@ -74,10 +74,10 @@ class Reader:
         Args:
             place: where to begin.
             limit: read nothing behind this byte.
-            most: read so many bytes at most; at least ``LONG_LINE``.
+            most: as many lines as these bytes hold, but one at least, or ``LONG_LINE`` bytes of one.
         """
-        data = self._spool.read(place.offset, min(most, limit - place.offset))
-        end = self._fold.complete(data)
+        data = self._spool.read(place.offset, min(max(most, LONG_LINE), limit - place.offset))
+        end = self._fold.complete(data[:most]) or self._fold.first(data)
         if end:
             return self._complete(place, data[:end])
         return self._part(place, data) if len(data) >= LONG_LINE else None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from clearml_agent_clone.errors import Fatal
 from clearml_agent_clone.logs.reader import Place
 from clearml_agent_clone.util.files import read_json, write_json
 
 RECORD_NAME = "console.shipped"
+LOCK_NAME = "console.lock"
 _VERSION = 1
+_SINCE_EVER = frozenset({"place", "stamp", "remarks", "lines", "lost_bytes"})
 
 
 @attrs.frozen
@@ -24,6 +29,9 @@ class Mark:
         remarks: how many of the agent's remarks were delivered.
         lines: lines the server has taken.
         lost_bytes: bytes of the console that the server refused for good.
+        lost_lines: lines of these, a last one without its end too.
+        dropped_bytes: bytes that were given up while the server was away, to keep the disk from filling up.
+        dropped_lines: lines of these.
     """
 
     place: Place = attrs.Factory(Place)
@@ -31,6 +39,9 @@ class Mark:
     remarks: int = 0
     lines: int = 0
     lost_bytes: int = 0
+    lost_lines: int = 0
+    dropped_bytes: int = 0
+    dropped_lines: int = 0
 
 
 @attrs.frozen
@@ -71,9 +82,28 @@ def save_record(folder: Path, record: Record, *, durable: bool = False) -> None:
     write_json(folder / RECORD_NAME, {"version": _VERSION, **attrs.asdict(record)}, durable=durable)
 
 
+def claim_record(folder: Path) -> int:
+    """Keep other processes from shipping the console in ``folder``; returns a descriptor that holds the claim.
+
+    The lock is the process's: it ends with it, and children do not have it.
+
+    Raises:
+        Fatal: another process ships it (``console-taken``).
+    """
+    fd = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Fatal(f"another process ships the console in {folder}", code="console-taken") from None
+    return fd
+
+
 def _mark(data: dict[str, Any]) -> Mark:
-    """The mark in ``data``, which must be whole: half a record would skip lines."""
-    place, mark = data["place"], data
-    if not (set(place) == set(attrs.fields_dict(Place)) and set(mark) == set(attrs.fields_dict(Mark))):
+    """The mark in ``data``, which must be whole: half a record would skip lines. What older agents left out may lack."""
+    names = set(data)
+    if not (
+        set(data["place"]) == set(attrs.fields_dict(Place)) and _SINCE_EVER <= names <= set(attrs.fields_dict(Mark))
+    ):
         raise ValueError("not a mark")
-    return Mark(**{**mark, "place": Place(**place)})
+    return Mark(**{**data, "place": Place(**data["place"])})

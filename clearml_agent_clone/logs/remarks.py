@@ -52,6 +52,11 @@ class Remarks:
         finally:
             os.close(fd)
 
+    @property
+    def last_text(self) -> str:
+        """The latest remark; empty when there is none."""
+        return self._all[-1].text if self._all else ""
+
     def after(self, delivered: int) -> Remark | None:
         """The first remark that is still to be delivered."""
         return self._all[delivered] if delivered < len(self._all) else None

@@ -1,13 +1,12 @@
-"""One request at a time to a server that may be away: back off, refuse nothing, know what arrived."""
+"""One request at a time to a server that may be away: back off, lose nothing, know what arrived."""
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import attrs
 
 from clearml_agent_clone.errors import AgentError, Cancelled, Fatal
 from clearml_agent_clone.logs.batch import Batch
@@ -18,7 +17,18 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _LONGEST_REFUSED_PAUSE = 30.0
+_SECOND_LOOK = 1.5
 _ERRORS_KEPT = 10
+_TOO_LARGE = 413
+
+
+class Sent(enum.Enum):
+    """What became of a request."""
+
+    TAKEN = "taken"
+    LATER = "later"
+    REFUSED = "refused"
+    TOO_LARGE = "too large"
 
 
 class Sender:
@@ -33,7 +43,7 @@ class Sender:
     Attributes:
         mark: what has been delivered for certain.
         errors: what went wrong, each once, the latest last.
-        refusals: how many batches in a row the server has refused for good.
+        refusal: why the server refused a request, the last time it did.
     """
 
     def __init__(
@@ -46,12 +56,14 @@ class Sender:
         record = load_record(folder)
         self.mark = record.done
         self.errors: list[str] = []
-        self.refusals = 0
+        self.refusal = ""
         self._send = send
         self._folder = folder
         self._arrived = arrived
         self._draw = draw
         self._doubt = record.sending
+        self._asked_at: float | None = None  # when the server said that it does not have what we are in doubt about
+        self._unwritten = False
         self._failures = 0
         self._blocked_until = float("-inf")
 
@@ -63,17 +75,26 @@ class Sender:
         """Ask the server again at once."""
         self._blocked_until = float("-inf")
 
+    def wait(self, now: float, seconds: float) -> None:
+        """Ask the server again in so many seconds."""
+        self._blocked_until = now + seconds
+
     def settle_doubt(self, now: float) -> bool:
         """Find out whether the request that was under way when we were interrupted has arrived.
 
+        A request may still be on its way, or in the works, when the server is asked for it. So "no" is believed when
+        the server says it again a moment later.
+
         Returns False when that could not be found out yet; ``blocked`` tells when to try again.
         """
-        if self._doubt is None:
-            return True
-        if self._arrived is not None:
+        if self._doubt is not None and self._arrived is not None:
             try:
                 if self._arrived(self._doubt.stamp):
                     self._commit(self._doubt)
+                elif self._asked_at is None or now < self._asked_at + _SECOND_LOOK:
+                    self._asked_at = now if self._asked_at is None else self._asked_at
+                    self.wait(now, self._asked_at + _SECOND_LOOK - now)
+                    return False
             except Cancelled:
                 raise
             except Fatal as error:
@@ -81,37 +102,36 @@ class Sender:
             except AgentError as error:
                 self._back_off(now, error)
                 return False
-        self._doubt = None
+        self._doubt = self._asked_at = None
         return True
 
-    def deliver(self, batch: Batch, now: float) -> bool:
-        """Send ``batch``; True when it is done with, because the server has it or will never take it.
-
-        False means that it has to be sent again, once ``blocked`` allows.
-        """
+    def deliver(self, batch: Batch, now: float) -> Sent:
+        """Send ``batch``. ``LATER``: send it again, once ``blocked`` allows."""
         if not self.settle_doubt(now):
-            return False
+            return Sent.LATER
         if self.mark.stamp >= batch.after.stamp:
-            return True  # it had arrived, only the answer was lost
+            return Sent.TAKEN  # it had arrived, only the answer was lost
         if self._arrived is not None:
             self._write_down(Record(self.mark, batch.after))
+        self._doubt = batch.after
         try:
             reply = self._send(batch.lines)
-        except Fatal as error:
-            return self._refused(batch, now, error)
         except Cancelled:
-            self._doubt = batch.after
             raise
+        except Fatal as error:
+            self._doubt = None
+            return self._refused(batch, error)
         except AgentError as error:
             # Also errors of the user's making, such as credentials that were refused: somebody may mend them.
-            if getattr(error, "may_have_acted", True):
-                self._doubt = batch.after
+            if not getattr(error, "may_have_acted", True):
+                self._doubt = None
             self._back_off(now, error)
-            return False
-        self._failures = self.refusals = 0
+            return Sent.LATER
+        self._doubt = None
+        self._failures = 0
         self._note_rejected(reply)
         self._commit(batch.after)
-        return True
+        return Sent.TAKEN
 
     def note(self, text: str) -> None:
         """Remember ``text`` among the errors."""
@@ -124,15 +144,20 @@ class Sender:
         """Go on from ``mark``; nothing had to be sent to get there."""
         self.mark = mark
 
-    def save(self) -> None:
-        """Write the record down so that it survives a power cut."""
-        self._write_down(Record(self.mark, self._doubt), durable=True)
+    def save(self, *, durable: bool = False) -> None:
+        """Write down what is not written down yet; ``durable``: so that it survives a power cut."""
+        if self._unwritten or durable:
+            self._write_down(Record(self.mark, self._doubt), durable=durable)
 
     def _commit(self, mark: Mark) -> None:
         self.mark = mark
-        self._write_down(Record(mark))
+        self._unwritten = True
+        if self._arrived is None:
+            self._write_down(Record(mark))
+        # Otherwise it goes with the note of the next request, or with ``save``: until then a new runner asks.
 
     def _write_down(self, record: Record, *, durable: bool = False) -> None:
+        self._unwritten = False
         try:
             save_record(self._folder, record, durable=durable)
         except AgentError as error:  # a full disk must not stop the console; a new runner would repeat some of it
@@ -140,17 +165,11 @@ class Sender:
                 log.warning("the progress of the console cannot be written down: %s", error)
             self.note(error.message)
 
-    def _refused(self, batch: Batch, now: float, error: Fatal) -> bool:
-        self.refusals += 1
-        self._block(now, min(_FIRST_PAUSE * 2**self.refusals, _LONGEST_REFUSED_PAUSE))
-        before, after = self.mark, batch.after
-        lost = after.place.offset - before.place.offset
+    def _refused(self, batch: Batch, error: Fatal) -> Sent:
+        self.refusal = error.message
         self.note(f"the server refused console events: {error.message}")
-        log.warning("%d bytes of console were refused: %s", lost, error)
-        if lost == 0 and after.remarks == before.remarks:
-            return False  # a line without its end: it is sent again with what follows
-        self._commit(attrs.evolve(after, lines=before.lines, lost_bytes=before.lost_bytes + lost))
-        return True
+        log.info("a request of %d bytes of console was refused: %s", batch.size, error)
+        return Sent.TOO_LARGE if getattr(error, "status", 0) == _TOO_LARGE else Sent.REFUSED
 
     def _note_rejected(self, reply: Any) -> None:
         """The server takes the good events of a request and only counts the bad ones."""
@@ -169,7 +188,4 @@ class Sender:
             log.warning("console waits for the server: %s", error)
         self._failures += 1
         self.note(error.message)
-        self._block(now, pause)
-
-    def _block(self, now: float, pause: float) -> None:
-        self._blocked_until = now + pause
+        self.wait(now, pause)

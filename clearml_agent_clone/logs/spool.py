@@ -22,6 +22,9 @@ SPOOL_NAME = "console.spool"
 _BLOCK = 1 << 20
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
 
+RESERVE = 8 << 20
+"""Bytes of disk space that are set aside behind a spool's end."""
+
 
 class Spool:
     """The console file of one run; implements ``util.process.Console``.
@@ -34,13 +37,15 @@ class Spool:
         fd: give this to the user's process as its stdout and stderr. It is not inherited by accident.
         dropped: bytes of ours that could not be written. A full disk must not end a task for the sake of its
             console, so ``say`` and ``write`` never raise; the user's process meets the full disk itself.
+        given_back: all before this byte was given back by this process.
     """
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self.fd = fd
         self.dropped = 0
-        self._given_back = 0
+        self.given_back = 0
+        self._reserved_to = 0
         self._lock = threading.Lock()
 
     @classmethod
@@ -102,8 +107,26 @@ class Spool:
     def give_back(self, end: int) -> None:
         """Free the disk space of the bytes before ``end``, where the file system can; offsets stay as they are."""
         end -= end % _BLOCK
-        if end > self._given_back and _punch(self.fd, end):
-            self._given_back = end
+        if end > self.given_back and self.punch(self.given_back, end):
+            self.given_back = end
+
+    def punch(self, begin: int, end: int) -> bool:
+        """Free the disk space of the bytes between, which read as zeros from now on; False where that cannot be."""
+        return not _fallocate(self.fd, _KEEP_SIZE | _PUNCH_HOLE, begin, end - begin)
+
+    def reserve(self) -> bool:
+        """Set disk space aside behind the end: a task that writes into it never sees a full disk.
+
+        Returns False when the disk has no room for it.
+        """
+        size = self.size()
+        if size + RESERVE // 2 <= self._reserved_to:
+            return True
+        failed = _fallocate(self.fd, _KEEP_SIZE, size, RESERVE)
+        if failed in {errno.ENOSPC, errno.EDQUOT}:
+            return False
+        self._reserved_to = size + RESERVE  # also where the file system has no such thing: it is not asked each time
+        return True
 
     def first(self) -> int:
         """The first byte that was not given back."""
@@ -132,12 +155,13 @@ class Spool:
             self.dropped += len(rest)
 
 
-def _punch(fd: int, end: int) -> bool:
-    import ctypes  # noqa: PLC0415 - needed by long consoles only
+def _fallocate(fd: int, mode: int, begin: int, length: int) -> int:
+    """fallocate(2), which Python lacks the modes of; the error number, or 0."""
+    import ctypes  # noqa: PLC0415 - 2 ms that the start of a command does not need
 
-    fallocate = ctypes.CDLL(None).fallocate
+    fallocate = ctypes.CDLL(None, use_errno=True).fallocate
     fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return bool(fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, 0, end) == 0)
+    return 0 if fallocate(fd, mode, begin, length) == 0 else ctypes.get_errno()
 
 
 def _explain(error: OSError, path: Path) -> Fatal | Retryable:

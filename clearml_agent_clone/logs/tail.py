@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clearml_agent_clone.logs.reader import LONG_LINE, Piece, Place, Reader
 
-_FIRST_WAIT = 0.7  # with the time it takes to see the line at all, less than a second
+_FIRST_WAIT = 0.35  # with the time it takes to see the line and until the next request, less than a second
 _LONGEST_WAIT = 5.0
 
 
@@ -12,16 +12,19 @@ class Tail:
     """Follows one spool.
 
     A line without its end is shown within a second. A progress bar that goes on redrawing it is shown again after
-    a second and a half, three and then every five, until the line ends.
+    a moment, twice that and so on up to every five seconds, until the line ends.
 
     Attributes:
         place: how far it got.
     """
 
-    def __init__(self, reader: Reader, place: Place, first_wait: float = _FIRST_WAIT) -> None:
+    def __init__(
+        self, reader: Reader, place: Place, first_wait: float = _FIRST_WAIT, longest_wait: float = _LONGEST_WAIT
+    ) -> None:
         self.place = place
         self._reader = reader
         self._first_wait = first_wait
+        self._longest_wait = longest_wait
         self._wait = first_wait
         self._due: float | None = None  # when the unfinished line is to be shown
         self._looked = (-1, -1)  # offset and size when there was no complete line
@@ -56,8 +59,15 @@ class Tail:
         if piece.place.fresh:
             self._wait, self._due = self._first_wait, None
         elif piece.redrawn:
-            self._wait = min(self._wait * 2, _LONGEST_WAIT)
+            self._wait = min(self._wait * 2, self._longest_wait)
         self.place = piece.place
+
+    def rewind(self, place: Place) -> None:
+        """Go on from ``place``, whatever was passed on since."""
+        self.place = place
+        self._due = None
+        self._looked = (-1, -1)
+        self._considered = 0
 
     def wake_in(self, now: float) -> float | None:
         """Seconds until an unfinished line is to be shown; None when none waits."""

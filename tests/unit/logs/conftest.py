@@ -33,11 +33,13 @@ class Clock:
 class FakeServer:
     """Takes events as ``events.add_batch`` does.
 
-    ``before`` and ``after`` are called around the taking and may raise, as a request or its answer gets lost.
+    ``before`` and ``after`` are called around the taking and may raise, as a request or its answer gets lost. ``now``
+    is what is being sent.
     """
 
     requests: list[list[dict[str, Any]]] = attrs.Factory(list)
     sizes: list[int] = attrs.Factory(list)
+    now: Sequence[bytes] = ()
     attempts: int = 0
     answer: dict[str, Any] | None = None
     before: Callable[[], None] = lambda: None
@@ -45,6 +47,7 @@ class FakeServer:
 
     def send(self, lines: Sequence[bytes]) -> dict[str, Any]:
         self.attempts += 1
+        self.now = lines
         self.before()
         self.requests.append([json.loads(line) for line in lines])
         self.sizes.append(len(b"\n".join(lines)))
@@ -72,6 +75,11 @@ class Bench:
     server: FakeServer = attrs.Factory(FakeServer)
     clock: Clock = attrs.Factory(Clock)
 
+    def step(self, shipper: Shipper) -> float:
+        """One step, a second after the last."""
+        self.clock.now += 1
+        return shipper.step(self.clock.now)
+
     def shipper(self, **options: Any) -> Shipper:
         options.setdefault("redactor", Redactor())
         return Shipper(
@@ -82,9 +90,8 @@ class Bench:
             self.folder,
             clock=self.clock.unix,
             monotonic=self.clock.monotonic,
-            sleep=self.clock.sleep,
             draw=lambda: 1.0,
-            **options,
+            **{"sleep": self.clock.sleep, **options},
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from clearml_agent_clone.api.errors import CredentialsRefused, InvalidRequest, ServerBusy, ServerUnreachable
 from clearml_agent_clone.errors import Cancelled, Fatal, Retryable
-from clearml_agent_clone.logs import Redactor
+from clearml_agent_clone.logs import Redactor, Screen
 from clearml_agent_clone.logs.batch import LARGEST_REQUEST, LONGEST_MESSAGE
 from clearml_agent_clone.logs.record import RECORD_NAME
 from tests.unit.logs.conftest import Bench
@@ -89,7 +89,7 @@ def test_a_prompt_is_shown_within_a_second_and_continued(bench: Bench) -> None:
         bench.clock.now += shipper.step(bench.clock.now)
     assert bench.clock.now - begin <= 1.0
     bench.spool.write(b"Ada\nWelcome\n")
-    shipper.step(bench.clock.now)
+    bench.step(shipper)
     assert bench.server.text == "Name: Ada\nWelcome\n"
 
 
@@ -126,7 +126,7 @@ def test_idle_steps_cost_a_look_at_the_size_only(bench: Bench, monkeypatch: pyte
     shipper.step(bench.clock.now)
     calls: list[str] = []
     monkeypatch.setattr(os, "pread", lambda *_: calls.append("pread"))
-    delays = [shipper.step(bench.clock.now + number) for number in range(20)]
+    delays = [shipper.step(bench.clock.now + 1 + number) for number in range(20)]
     assert not calls
     assert delays[-1] == 0.25
     assert delays == sorted(delays)
@@ -188,37 +188,82 @@ def test_memory_stays_bounded_while_the_server_is_away(bench: Bench) -> None:
     for _ in range(20):
         bench.spool.write(b"a line of some length\n" * 50_000)
         bench.clock.now += shipper.step(bench.clock.now)
-    assert shipper._pending is not None
-    assert shipper._pending[0].size <= LARGEST_REQUEST
+    assert 0 < sum(batch.size for batch in shipper._ready) <= 2 * LARGEST_REQUEST
 
 
-def test_what_the_server_refuses_for_good_is_counted_and_said(bench: Bench) -> None:
+def test_lines_that_the_server_refuses_are_found_counted_and_said(bench: Bench) -> None:
+    def refuse_some() -> None:
+        if any(b"bad" in line for line in bench.server.now):
+            _refused()
+
+    bench.server.before = refuse_some
+    lines = [f"line {number} {'bad' if number in {0, 700, 701, 30_000} else ''}\n" for number in range(40_000)]
+    bench.spool.write("".join(lines).encode())
+    delivery = bench.shipper().finish()
+    bad = [line for line in lines if "bad" in line]
+    said = bench.server.events[-1]
+    assert bench.server.text.startswith("".join(line for line in lines if line not in bad))
+    assert delivery.shipped_lines == 40_000 - 4
+    assert delivery.undelivered_bytes == len("".join(bad))
+    assert said["level"] == "WARNING"
+    assert said["msg"] == (
+        f"clearml_agent: WARNING: 4 lines ({delivery.undelivered_bytes} bytes) could not be delivered:"
+        " events.add_batch was refused\n"
+    )
+    assert bench.server.attempts < 120
+    bench.shipper().finish()
+    assert bench.server.text.count("could not be delivered") == 1
+
+
+def test_the_last_line_refused_is_said_too(bench: Bench) -> None:
+    def refuse_some() -> None:
+        if any(b"bad" in line for line in bench.server.now):
+            _refused()
+
+    bench.server.before = refuse_some
+    bench.spool.write(b"good\nbad\nbad")
+    assert bench.shipper().finish().undelivered_bytes == 7
+    assert bench.server.text.startswith("good\nclearml_agent: WARNING: 2 lines (7 bytes) could not")
+
+
+def test_a_task_that_takes_nothing_loses_nothing_that_could_still_be_delivered(bench: Bench) -> None:
     shipper = bench.shipper()
     bench.spool.write(b"taken\n")
     shipper.step(bench.clock.now)
     bench.server.before = _refused
-    bench.spool.write(b"refused\n")
     pauses = []
-    for _ in range(8):
-        pauses.append(shipper.step(bench.clock.now))
+    for number in range(200):
+        bench.spool.write(b"line %d\n" % number)
+        pauses.append(bench.step(shipper))
         bench.clock.now += pauses[-1]
-        bench.spool.write(b"refused\n")
-    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert max(pauses) == 30
     bench.server.before = _nothing
-    shipper.step(bench.clock.now)
-    delivery = shipper.finish()
-    assert bench.server.text == "taken\nrefused\n"
-    assert delivery.shipped_lines == 2
-    assert delivery.undelivered_bytes == 8 * len("refused\n")
-    assert delivery.shipped_bytes == len("taken\nrefused\n")
-    assert "refused" in delivery.errors[0]
+    bench.clock.now += 30
+    assert shipper.finish().complete
+    assert bench.server.text == "taken\n" + "".join(f"line {number}\n" for number in range(200))
+    assert any("refused" in error for error in shipper.delivery.errors)
+
+
+def test_a_request_that_is_too_large_for_a_proxy_is_cut_and_stays_small(bench: Bench) -> None:
+    largest = 100_000
+
+    def limit() -> None:
+        if sum(map(len, bench.server.now)) > largest:
+            raise InvalidRequest("too large", endpoint="x", status=413, subcode=0, server_message="")
+
+    bench.server.before = limit
+    bench.spool.write(b"a line of some length\n" * 200_000)
+    assert bench.shipper().finish().complete
+    assert max(bench.server.sizes) <= largest
+    assert bench.server.attempts < len(bench.server.requests) + 10
+    assert bench.server.text == "a line of some length\n" * 200_000
 
 
 def test_finish_gives_up_on_a_server_that_refuses_everything(bench: Bench) -> None:
     bench.server.before = _refused
     bench.spool.write(b"a line of some length\n" * 200_000)
     delivery = bench.shipper().finish()
-    assert bench.server.attempts == 2
+    assert bench.server.attempts < 12
     assert delivery.undelivered_bytes == bench.spool.size()
     assert not delivery.complete
 
@@ -354,7 +399,7 @@ def test_a_console_never_begins_with_an_event_of_line_ends_only(bench: Bench) ->
     shipper = bench.shipper()
     shipper.step(bench.clock.now)
     bench.spool.write(b"\n")
-    shipper.step(bench.clock.now)
+    bench.step(shipper)
     assert [event["msg"] for event in bench.server.events] == [" \n\n", "\n"]
 
 
@@ -391,15 +436,16 @@ def test_a_record_that_cannot_be_written_does_not_stop_the_console(
     assert bench.server.text == "one\ntwo\n"
 
 
-def test_the_echo_shows_the_console_also_while_the_server_is_away(bench: Bench) -> None:
+def test_the_screen_shows_the_console_also_while_the_server_is_away(bench: Bench) -> None:
     shown: list[str] = []
     bench.server.before = _away
-    shipper = bench.shipper(echo=shown.append, redactor=Redactor(["hunter2hunter2"]))
+    shipper = bench.shipper(screens=(Screen(shown.append),), redactor=Redactor(["hunter2hunter2"]))
+    (echo,) = shipper.echoes
     shipper.remark("INFO", "begin")
     bench.spool.write(b"hunter2hunter2\n")
-    shipper.step(bench.clock.now)
+    echo.step(bench.clock.now)
     bench.spool.write(b"second\nprompt: ")
-    assert shipper.step(bench.clock.now + 0.1) <= 0.2
+    assert echo.step(bench.clock.now + 0.1) <= 0.2
     bench.spool.write(b"x")
     shipper.remark("ERROR", "end")
     bench.spool.write(b"last")
@@ -423,8 +469,7 @@ def test_what_is_not_the_agents_own_error_is_a_bug_and_shows(bench: Bench) -> No
 
 
 def test_what_was_shipped_is_given_back_to_the_file_system(bench: Bench) -> None:
-    shown: list[int] = []
-    shipper = bench.shipper(keep_bytes=2 << 20, echo=lambda text: shown.append(len(text)))
+    shipper = bench.shipper(keep_bytes=2 << 20)
     for _ in range(8):
         bench.spool.write(b"a line of some length\n" * 100_000)
         while shipper.step(bench.clock.now) == 0:
@@ -433,7 +478,7 @@ def test_what_was_shipped_is_given_back_to_the_file_system(bench: Bench) -> None
     if bench.spool.first() == 0:
         pytest.skip("this file system cannot give parts of a file back")
     assert bench.spool.size() - bench.spool.first() <= 3 << 20
-    assert len(bench.server.text) == sum(shown) == bench.spool.size()
+    assert len(bench.server.text) == bench.spool.size()
     (bench.folder / RECORD_NAME).unlink()
     delivery = bench.shipper().finish()
     assert delivery.errors == ("the beginning of the console was given back to the file system",)
