@@ -39,6 +39,23 @@ SCRIPTS = {
     "packages.py": "import numpy\nassert numpy.arange(3).sum() == 3\n",
     "sleep.py": "time.sleep(600)\n",
     "console.py": "for number in range({lines}):\n    print(f'bench {{number:06d}}')\n",
+    # The lines are ready before the clock starts: what prints must not be what limits.
+    "flood.py": """\
+blocks = [
+    "".join(f"bench {{number:06d}}\\n" for number in range(begin, begin + 1000)).encode()
+    for begin in range(0, {flood_lines}, 1000)
+]
+with open(_mark + ".flood", "w") as file:
+    file.write(repr(time.time()))
+for block in blocks:
+    os.write(1, block)
+""",
+    "steady.py": """\
+begin = time.monotonic()
+for number in range(1000 * {steady_seconds}):
+    time.sleep(max(0.0, begin + number / 1000 - time.monotonic()))
+    print(f"bench {{number:06d}}", flush=True)
+""",
 }
 
 
@@ -52,6 +69,16 @@ class Options:
     def lines(self) -> int:
         """How many lines the console measurement prints."""
         return 10_000 if self.quick else 100_000
+
+    @property
+    def flood_lines(self) -> int:
+        """How many lines the task writes that writes as fast as it can."""
+        return 100_000 if self.quick else 1_000_000
+
+    @property
+    def steady_seconds(self) -> int:
+        """For how long the task prints that prints 1,000 lines a second."""
+        return 10 if self.quick else 26
 
     @property
     def idle_seconds(self) -> float:
@@ -86,11 +113,15 @@ class Rig:
         self.marks.mkdir(exist_ok=True)
         self.repository.mkdir(exist_ok=True)
         for name, body in SCRIPTS.items():
-            text = _PREAMBLE.format(marks=str(self.marks)) + body.format(lines=self.options.lines) + _POSTAMBLE
+            text = _PREAMBLE.format(marks=str(self.marks)) + self._filled(body) + _POSTAMBLE
             self.repository.joinpath(name).write_text(text)
         self._git("init", "--quiet", "--initial-branch", "main")
         self._git("add", "--all")
         self._git("commit", "--quiet", "--allow-empty", "--message", "Scripts to measure with")
+
+    def _filled(self, body: str) -> str:
+        options = self.options
+        return body.format(lines=options.lines, flood_lines=options.flood_lines, steady_seconds=options.steady_seconds)
 
     def commit(self) -> str:
         return self._git("rev-parse", "HEAD").strip()
@@ -121,7 +152,7 @@ class Rig:
         return started
 
     def mark(self, task: str, kind: str, limit: float = _LIMIT) -> float:
-        """Wait until the script left its mark of this kind: ``first``, ``last`` (Unix seconds) or ``pid``."""
+        """Wait until the script left its mark of this kind: ``first``, ``last`` (Unix seconds) ``pid``, or one of its own."""
         path = self.marks / f"{task}.{kind}"
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:

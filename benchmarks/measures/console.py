@@ -1,4 +1,4 @@
-"""How fast console lines reach the server, and whether all of them do, in order."""
+"""How fast console lines reach the server, whether all of them do, in order, and what that costs."""
 
 from __future__ import annotations
 
@@ -6,54 +6,131 @@ import itertools
 import re
 import subprocess
 import time
+from collections.abc import Callable
+
+import attrs
 
 from benchmarks.contender import Daemon
+from benchmarks.load import cpu_seconds
 from benchmarks.rig import Rig
-from benchmarks.stats import Row, Samples, Target
+from benchmarks.stats import Row, Samples, Target, at_most, times_faster
 
-_LINE = re.compile(r"^bench (\d{6})$", re.MULTILINE)
+_LINE = re.compile(r"^bench (\d{6,})$", re.MULTILINE)
 _ROUNDS = 3
+_WARM_UP = 3.0
+
+
+@attrs.frozen
+class _Case:
+    """A script that prints numbered lines: how many, and the mark of the moment at which it begins to."""
+
+    script: str
+    lines: int
+    begin: str
+
+
+@attrs.define
+class _Result:
+    """What came of one agent's runs of a case."""
+
+    values: list[float] = attrs.Factory(list)
+    faults: list[str] = attrs.Factory(list)
+
+    @property
+    def samples(self) -> Samples:
+        return Samples.of(self.values)
 
 
 def console(rig: Rig) -> list[Row]:
-    lines = rig.options.lines
-    speeds: dict[str, list[float]] = {one.name: [] for one in rig.contenders}
-    faults: dict[str, list[str]] = {one.name: [] for one in rig.contenders}
-    with rig.daemons() as daemons:
-        for _ in range(min(_ROUNDS, rig.options.rounds)):
-            for name, daemon in daemons.items():
-                seconds, fault = _run(rig, daemon)
-                speeds[name].append(lines / seconds)
-                if fault:
-                    faults[name].append(fault)
-    notes = [f"{name}: {', '.join(found) or 'every line arrived, in order'}." for name, found in faults.items()]
+    """A million lines at once, lines as fast as Python prints them, and a thousand lines a second."""
+    options = rig.options
+    rounds = min(_ROUNDS, options.rounds)
+    printed = _Case("console.py", options.lines, "first")
+    flood = _Case("flood.py", options.flood_lines, "flood")
+    steady = _Case("steady.py", 1000 * options.steady_seconds, "first")
     return [
-        Row(
-            f"console, {lines:,} short lines",
-            "lines/s",
-            ours=Samples.of(speeds["ours"]),
-            peer=Samples.of(speeds["peer"]) if "peer" in speeds else None,
-            floor=_bare(rig),
-            floor_is="the same script writing to a file",
-            more_is_better=True,
-            targets=(Target("complete, in order", lambda _: not faults["ours"]),),
-            notes=tuple(notes),
-        )
+        _speed_row(rig, f"console, {printed.lines:,} lines from print", printed, rounds, bare=True),
+        _speed_row(rig, f"console, {flood.lines:,} lines written at once", flood, rounds, times_faster(5)),
+        _cpu_row(rig, steady),
     ]
 
 
-def _run(rig: Rig, daemon: Daemon) -> tuple[float, str]:
-    task = rig.create("console.py")
+def _speed_row(rig: Rig, name: str, case: _Case, rounds: int, *targets: Target, bare: bool = False) -> Row:
+    results = _results(rig, rounds, lambda daemon: _run(rig, daemon, case))
+    return Row(
+        name,
+        "lines/s",
+        ours=results["ours"].samples,
+        peer=results["peer"].samples if "peer" in results else None,
+        floor=_bare(rig, rounds) if bare else None,
+        floor_is="the same script writing to a file" if bare else "",
+        more_is_better=True,
+        targets=(_complete(results), *targets),
+        notes=_notes(results),
+    )
+
+
+def _cpu_row(rig: Rig, case: _Case) -> Row:
+    results = _results(rig, 1, lambda daemon: _load(rig, daemon, case))
+    return Row(
+        "console, CPU of the agent while a task prints 1,000 lines/s",
+        "% of a core",
+        ours=results["ours"].samples,
+        peer=results["peer"].samples if "peer" in results else None,
+        targets=(_complete(results), at_most(5, "% of a core")),
+        notes=_notes(results),
+    )
+
+
+def _results(rig: Rig, rounds: int, run: Callable[[Daemon], tuple[float, str]]) -> dict[str, _Result]:
+    results = {one.name: _Result() for one in rig.contenders}
+    with rig.daemons() as daemons:
+        for _ in range(rounds):
+            for name, daemon in daemons.items():
+                value, fault = run(daemon)
+                results[name].values.append(value)
+                if fault:
+                    results[name].faults.append(fault)
+    return results
+
+
+def _complete(results: dict[str, _Result]) -> Target:
+    return Target("complete, in order", lambda _: not results["ours"].faults)
+
+
+def _notes(results: dict[str, _Result]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: {', '.join(result.faults) or 'every line arrived, in order'}." for name, result in results.items()
+    )
+
+
+def _run(rig: Rig, daemon: Daemon, case: _Case) -> tuple[float, str]:
+    """Lines per second from the first one printed to the last one on the server."""
+    task = rig.create(case.script)
     rig.enqueue(task, daemon.queue)
-    first = rig.mark(task, "first")
-    arrived = _wait_for_last(rig, task)
+    first = rig.mark(task, case.begin)
+    arrived = _wait_for_last(rig, task, case)
     rig.final(task)
-    return arrived - first, fault_of(_read(rig, task), rig.options.lines)
+    return case.lines / (arrived - first), fault_of(_read(rig, task), case.lines)
 
 
-def _wait_for_last(rig: Rig, task: str) -> float:
+def _load(rig: Rig, daemon: Daemon, case: _Case) -> tuple[float, str]:
+    """CPU of all the agent's processes, without the user's, in per cent of a core."""
+    task = rig.create(case.script)
+    rig.enqueue(task, daemon.queue)
+    rig.mark(task, "first")
+    user = int(rig.mark(task, "pid"))
+    time.sleep(_WARM_UP)
+    before, started = cpu_seconds(daemon.tree(), without=user), time.monotonic()
+    time.sleep(rig.options.steady_seconds - 2 * _WARM_UP)
+    after, seconds = cpu_seconds(daemon.tree(), without=user), time.monotonic() - started
+    rig.final(task)
+    return 100 * (after - before) / seconds, fault_of(_read(rig, task), case.lines)
+
+
+def _wait_for_last(rig: Rig, task: str, case: _Case) -> float:
     """The time at which the last line was on the server, or at which the task had ended without it."""
-    last = f"bench {rig.options.lines - 1:06d}"
+    last = f"bench {case.lines - 1:06d}"
     ended = False
     while True:
         newest = rig.watcher.call("events.get_task_log", task=task, batch_size=5, order="desc")["events"]
@@ -87,9 +164,9 @@ def fault_of(numbers: list[int], lines: int) -> str:
     return " and ".join(f"{count} {what}" for count, what in faults if count)
 
 
-def _bare(rig: Rig) -> Samples:
+def _bare(rig: Rig, rounds: int) -> Samples:
     values = []
-    for number in range(min(_ROUNDS, rig.options.rounds)):
+    for number in range(rounds):
         target = rig.options.folder / "bare-console.txt"
         with target.open("wb") as file:
             started = time.perf_counter()

@@ -9,6 +9,7 @@ import attrs
 import psutil
 
 from benchmarks.contender import Contender, Daemon
+from benchmarks.load import cpu_seconds
 from benchmarks.proxy import CountingProxy
 from benchmarks.rig import Rig
 from benchmarks.stats import Row, Samples, at_most
@@ -52,7 +53,7 @@ def _watch(rig: Rig, contender: Contender) -> _Idle:
         rig.daemon(contender, CLEARML_API_HOST=proxy.url) as daemon,
     ):
         time.sleep(_SETTLE)
-        requests, cpu, started = proxy.count, _cpu(daemon), time.monotonic()
+        requests, cpu, started = proxy.count, cpu_seconds(daemon.tree()), time.monotonic()
         rss = pss = 0.0
         while time.monotonic() - started < rig.options.idle_seconds:
             time.sleep(1.0)
@@ -60,21 +61,11 @@ def _watch(rig: Rig, contender: Contender) -> _Idle:
         seconds = time.monotonic() - started
         assert proxy.count, "the daemon did not go through the counting proxy"
         return _Idle(
-            cpu_percent=100 * (_cpu(daemon) - cpu) / seconds,
+            cpu_percent=100 * (cpu_seconds(daemon.tree()) - cpu) / seconds,
             rss_mib=rss / _MIB,
             pss_mib=pss / _MIB,
             requests_per_minute=60 * (proxy.count - requests) / seconds,
         )
-
-
-def _cpu(daemon: Daemon) -> float:
-    total = 0.0
-    for process in daemon.tree():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            # Children that came and went count too, once they have been reaped.
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 def _pss(daemon: Daemon) -> float:
