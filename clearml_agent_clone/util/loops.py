@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+TELL_EVERY = 300.0
+"""Seconds between log lines of a loop that fails in the same way all the time."""
+
+_LEAST_PAUSE = 0.05
 
 
 class Loop(Protocol):
@@ -80,8 +84,9 @@ class Backoff:
 class LoopThread:
     """Runs one loop in a thread of its own until it is stopped.
 
-    An error of the agent's own kind is logged and the step tried again later; any other error is a bug: it is logged
-    with its traceback and the loop goes on, because a dead heartbeat costs a user more than a repeated message.
+    An error of the agent's own kind is logged, unless that was done for all who meet it, and the step tried again
+    later, when the error says so if it does. Any other error is a bug: it is logged with its traceback and the loop
+    goes on, because a dead heartbeat costs a user more than a repeated message.
     """
 
     def __init__(self, loop: Loop, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,6 +96,8 @@ class LoopThread:
         self._backoff = Backoff()
         self._stopping = False
         self._wake = threading.Event()
+        self._told: tuple[str, float | None] | None = None
+        self._told_at = 0.0
         self._thread = threading.Thread(target=self._run, name=loop.name, daemon=True)
 
     def start(self) -> None:
@@ -126,10 +133,9 @@ class LoopThread:
             return 0.05
         except AgentError as error:
             self._note(error)
-            log.log(
-                logging.WARNING if isinstance(error, Retryable) else logging.ERROR, "%s: %s", self._loop.name, error
-            )
-            return self._backoff.failed()
+            self._tell(error)
+            pause = self._backoff.failed()
+            return pause if error.again_in is None else max(error.again_in, _LEAST_PAUSE)
         except Exception as error:  # a bug must not silence the loop for good; it is logged whole
             self._note(error)
             log.exception("%s failed", self._loop.name)
@@ -137,6 +143,16 @@ class LoopThread:
         self._backoff.worked()
         self._succeeded(delay)
         return delay
+
+    def _tell(self, error: AgentError) -> None:
+        """Log an error when it is new, and now and then while it stays the same."""
+        now, seen = self._clock(), (error.code, self.health.failing_since)
+        if error.told or (seen == self._told and now < self._told_at + TELL_EVERY):
+            level = logging.DEBUG
+        else:
+            level = logging.WARNING if isinstance(error, Retryable) else logging.ERROR
+            self._told, self._told_at = seen, now
+        log.log(level, "%s: %s", self._loop.name, error)
 
     def _succeeded(self, delay: float) -> None:
         now, before = self._clock(), self.health

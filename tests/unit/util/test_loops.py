@@ -104,3 +104,38 @@ def test_an_error_without_words_is_known_by_its_kind() -> None:
     thread = LoopThread(Mute())
     thread._once()
     assert thread.health.last_error == "KeyError"
+
+
+class Away:
+    """Fails in the way that is set."""
+
+    name = "away"
+
+    def __init__(self) -> None:
+        self.error = Retryable("no answer", code="one")
+
+    def step(self, now: float) -> float:
+        raise self.error
+
+
+def test_the_same_error_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    clock, duty = Clock(), Away()
+    thread = LoopThread(duty, clock)
+    for _ in range(20):
+        clock.now += 30.0
+        thread._once()
+    assert caplog.messages == ["away: no answer"] * 2
+    duty.error = Retryable("another", code="two")
+    thread._once()
+    assert caplog.messages[2:] == ["away: another"]
+
+
+def test_an_error_that_all_know_is_not_logged_again_and_says_when_to_come_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    duty = Away()
+    duty.error.told, duty.error.again_in = True, 7.0
+    assert LoopThread(duty)._once() == 7.0
+    assert caplog.messages == []
+    duty.error.again_in = 0.0
+    assert LoopThread(duty)._once() > 0.0
