@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -12,9 +13,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class Exchange:
-    """One request on its way: what the connection tells and what may be done to it from another thread."""
+    """One request on its way: what the connection tells and what may be done to it from another thread.
 
-    def __init__(self) -> None:
+    ``interruptible``: whoever sent it knows that it may be given up.
+    """
+
+    def __init__(self, *, interruptible: bool = False) -> None:
+        self.interruptible = interruptible
+        self.begun = time.monotonic()
         self.sent = False
         self.reused = False
         self.answering = False

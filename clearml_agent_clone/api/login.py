@@ -110,7 +110,7 @@ class Login:
             if retry == ONCE:
                 data = self._ask(cancel)
             else:
-                how = Attempt("auth.login", cancel=cancel)
+                how = Attempt("auth.login")
                 data = self._patience.persist(lambda: self._ask(cancel), retry, how)
         except (ServerUnreachable, ServerBusy) as error:
             error.may_have_acted = False  # on the call that needs the login: it has not been sent yet

@@ -13,7 +13,7 @@ import attrs
 from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.errors import CredentialsRefused, ServerBusy, ServerUnreachable
 from clearml_agent_clone.api.outage import REFUSED_PAUSE, Outage, Ticket
-from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
+from clearml_agent_clone.errors import AgentError, Fatal, UserError
 
 _Result = TypeVar("_Result")
 
@@ -28,13 +28,11 @@ class Attempt:
         endpoint: what it calls.
         repeats: False for what must not be done twice; then only those failures are repeated that happened before the
             server can have acted.
-        cancel: gives the call up when it is set.
         probe: called first where the server is known to be away: something short, before a call that the server holds.
     """
 
     endpoint: str
     repeats: bool = True
-    cancel: threading.Event | None = None
     probe: Callable[[], object] | None = None
 
 
@@ -95,7 +93,7 @@ class Patience:
             elif retry.attempts == 1 or not _may_pass(error, retry, how):
                 raise error
             # What was waited is counted apart, so that a test whose waits take no time meets the same end.
-            if max(time.monotonic() - begin, waited) + pause > retry.total or self._wait(pause, how.cancel):
+            if max(time.monotonic() - begin, waited) + pause > retry.total or self._wait(pause):
                 raise error
             waited += pause
 
@@ -131,7 +129,7 @@ class Patience:
         asked = error.retry_after if isinstance(error, ServerBusy) else None
         return retry.pause(made - 1, self._rng, asked)
 
-    def _wait(self, seconds: float, cancel: threading.Event | None) -> bool:
+    def _wait(self, seconds: float) -> bool:
         """Whether to stop, after ``seconds``, or earlier when the server is back."""
         if self._waits is not None:
             return self._waits(seconds)
@@ -139,8 +137,6 @@ class Patience:
         while (left := end - time.monotonic()) > 0:
             if self._stop.wait(min(left, _LOOK)):
                 return True
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
             if self._outage.ended != ended:
                 return False
         return False

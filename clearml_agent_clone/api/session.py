@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import attrs
@@ -52,6 +51,8 @@ ONE_TIME = _ADDING | {"queues.get_next_task"}
 _LARGE = 15_000
 _LARGE_CONNECT = 30.0
 _STOP_LOOK = 5.0
+_STOP_STEP = 0.1
+_STOP_GRACE = 3.0
 
 
 @final
@@ -61,8 +62,9 @@ class Session:
     Args:
         access: where the server is and who we are.
         host_name: name of this machine, sent along for the server's records.
-        stop: when set, nothing waits any more: a pause between attempts ends with the error that caused it, and an
-            interruptible call with ``Cancelled``. Calls still work, so that a stopping agent can say goodbye.
+        stop: when set, nothing waits any more: a pause between attempts ends with the error that caused it, an
+            interruptible call with ``Cancelled``, and whatever was under way and is not answered within three seconds
+            with ``ServerUnreachable``. Calls still work, so that a stopping agent can say goodbye. It may be cleared.
         known: a ClearML server has answered at this address before, though not to this session: if something else
             answers now, it is taken for an outage and not for a wrong address.
         reload: gets the access anew when the server refuses our credentials: they may have been replaced in the
@@ -101,7 +103,6 @@ class Session:
         self._login = Login(
             access, self._transport, self._headers, self._patience, clock=clock, known=known, reload=reload
         )
-        self._scope = _Scope()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
         self._watcher_lock = threading.Lock()
@@ -152,18 +153,19 @@ class Session:
             ServerUnreachable, ServerBusy: no answer within the patience.
             CredentialsRefused: the login is not valid, and a new one was refused.
             EndpointMissing, InvalidRequest: the server refuses the call.
-            Cancelled: the call was given up: an interruptible one, or one inside ``giving_up``.
+            Cancelled: an interruptible call was given up.
         """
         data = json.dumps(dict(body) if body else {}, separators=(",", ":")).encode()
         repeats = endpoint not in ONE_TIME if repeatable is None else repeatable
-        cancel = self._scope.cancel or (self._watched_stop() if interruptible else None)
+        self._watch_stop()
+        cancel = self._stop if interruptible else None
         manner = _Manner(
             timeout=timeout or self._timeout_for(data),
             version=version,
             reuse=Reuse.NO if endpoint in _ADDING and not repeats else Reuse.YES,
             cancel=cancel,
         )
-        how = Attempt(endpoint, repeats, cancel, self._probe if interruptible else None)
+        how = Attempt(endpoint, repeats, self._probe if interruptible else None)
         return self._patience.persist(lambda: self._send(endpoint, data, manner), retry or self.access.retry, how)
 
     def send_lines(
@@ -191,11 +193,11 @@ class Session:
             identity and would be there twice: the error's ``may_have_acted`` leaves it to the caller.
         """
         total: dict[str, Any] = {}
-        cancel = self._scope.cancel
-        how = Attempt(endpoint, repeats=False, cancel=cancel)
+        self._watch_stop()
+        how = Attempt(endpoint, repeats=False)
         for piece in pieces(lines, self.access.max_request_size):
             data = b"\n".join(piece)
-            manner = _Manner(self._timeout_for(data), "application/json-lines", reuse=Reuse.REPORT, cancel=cancel)
+            manner = _Manner(self._timeout_for(data), "application/json-lines", reuse=Reuse.REPORT)
 
             def attempt(data: bytes = data, manner: _Manner = manner) -> dict[str, Any]:
                 return self._send(endpoint, data, manner)
@@ -205,21 +207,8 @@ class Session:
                 acknowledged(len(piece))
         return total
 
-    @contextlib.contextmanager
-    def giving_up(self, cancel: threading.Event) -> Iterator[None]:
-        """Calls that this thread makes inside are given up when ``cancel`` is set, in a pause as well as on their way.
-
-        Whoever sets it has to call ``interrupt`` afterwards. What is given up raises ``Cancelled``; the server may have
-        acted on it.
-        """
-        before, self._scope.cancel = self._scope.cancel, cancel
-        try:
-            yield
-        finally:
-            self._scope.cancel = before
-
     def interrupt(self) -> None:
-        """Give up every call that is interruptible, or inside ``giving_up``; it raises ``Cancelled``. From any thread."""
+        """Give up every interruptible call that the server holds; it raises ``Cancelled``. From any thread."""
         self._transport.interrupt()
 
     def close(self) -> None:
@@ -267,18 +256,19 @@ class Session:
         timeout = self.access.timeout
         return Timeout(max(timeout.connect, _LARGE_CONNECT), timeout.read) if len(data) > _LARGE else timeout
 
-    def _watched_stop(self) -> threading.Event:
-        """``stop``, and where the caller may set it a thread that waits for that: an event cannot call us."""
+    def _watch_stop(self) -> None:
+        """Where the caller may set ``stop``, have a thread that waits for that: an event cannot call us."""
+        if not self._may_stop:
+            return
         with self._watcher_lock:
-            if self._may_stop and (self._watcher is None or not self._watcher.is_alive()):
+            if self._watcher is None:
                 self._watcher = threading.Thread(
-                    target=_interrupt_on_stop,
+                    target=_give_up_on_stop,
                     args=(self._stop, self._closed, self._transport),
                     name="api-stop",
                     daemon=True,
                 )
                 self._watcher.start()
-        return self._stop
 
 
 @attrs.frozen
@@ -292,17 +282,16 @@ class _Manner:
     cancel: threading.Event | None = None
 
 
-class _Scope(threading.local):
-    """What the present thread is inside of."""
-
-    cancel: threading.Event | None = None
-
-
-def _interrupt_on_stop(stop: threading.Event, closed: threading.Event, transport: Transport) -> None:
+def _give_up_on_stop(stop: threading.Event, closed: threading.Event, transport: Transport) -> None:
+    """Whenever ``stop`` is set: give up what the server holds at once, and soon all that was under way by then."""
     while not closed.is_set():
-        if stop.wait(_STOP_LOOK):
-            transport.interrupt()
-            return
+        if not stop.wait(_STOP_LOOK):
+            continue
+        begun_before = time.monotonic()
+        transport.interrupt()
+        while stop.is_set() and not closed.wait(_STOP_STEP):
+            if time.monotonic() > begun_before + _STOP_GRACE:
+                transport.interrupt(begun_before)
 
 
 def _own_headers(host_name: str) -> dict[str, str]:

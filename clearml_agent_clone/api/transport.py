@@ -69,7 +69,7 @@ class Transport:
         self._lock = threading.Lock()
         self._route: Route | None = None
         self._kept: HTTPAdapter | None = None
-        self._waiting: set[Exchange] = set()
+        self._under_way: set[Exchange] = set()
 
     def send(self, request: Request, *, reuse: Reuse = Reuse.YES, stop: threading.Event | None = None) -> Answer:
         """Send one request and read the whole answer.
@@ -81,11 +81,11 @@ class Transport:
 
         Raises:
             ServerUnreachable: no whole answer came.
-            Cancelled: given up by ``interrupt`` or ``stop``.
+            Cancelled: given up by ``interrupt`` or ``stop``, where that may be.
             UserError: the settings of proxy or TLS are wrong, or the server's address is.
         """
-        exchange = Exchange()
-        with contextlib.nullcontext() if stop is None else self._announced(exchange):
+        exchange = Exchange(interruptible=stop is not None)
+        with self._announced(exchange):
             if stop is not None and stop.is_set():  # asked after being announced, so that no interruption is missed
                 raise Cancelled
             route = self._route_there()
@@ -102,7 +102,7 @@ class Transport:
             except (InvalidURL, LocationValueError) as error:
                 raise self._no_address(error) from None
             except (HTTPError, OSError, http.client.HTTPException) as error:  # those of requests are OSErrors
-                if exchange.abandoned:
+                if exchange.abandoned and exchange.interruptible:
                     raise Cancelled from None
                 failure = explain(error, self._access, request.timeout, sent=exchange.sent, proxy=route.proxy)
                 failure.may_have_acted |= exchange.doubtful
@@ -110,12 +110,18 @@ class Transport:
                     self._forget_route(route)
                 raise failure from error
 
-    def interrupt(self) -> None:
-        """Give up every interruptible request that is on its way."""
+    def interrupt(self, begun_before: float | None = None) -> None:
+        """Give up every interruptible request that is on its way.
+
+        Args:
+            begun_before: give up all that were begun before this moment of ``time.monotonic`` as well. What is not
+                interruptible fails as if its connection had broken.
+        """
         with self._lock:
-            waiting = list(self._waiting)
-        for exchange in waiting:
-            exchange.abandon()
+            under_way = list(self._under_way)
+        for exchange in under_way:
+            if exchange.interruptible or (begun_before is not None and exchange.begun < begun_before):
+                exchange.abandon()
 
     def close(self) -> None:
         """Close the kept connections. A later request opens new ones."""
@@ -146,12 +152,12 @@ class Transport:
     @contextlib.contextmanager
     def _announced(self, exchange: Exchange) -> Iterator[None]:
         with self._lock:
-            self._waiting.add(exchange)
+            self._under_way.add(exchange)
         try:
             yield
         finally:
             with self._lock:
-                self._waiting.discard(exchange)
+                self._under_way.discard(exchange)
 
     def _route_there(self) -> Route:
         with self._lock:

@@ -601,6 +601,31 @@ def test_stop_gives_up_a_held_call_at_once(server: ScriptedServer, new_session: 
     session.call("workers.unregister", {"worker": "w"})  # a stopping agent still says goodbye
 
 
+def test_stop_gives_up_what_hangs_soon_and_lets_what_follows_through(
+    server: ScriptedServer, new_session: SessionMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clearml_agent_clone.api.session._STOP_GRACE", 0.2)
+    stop, begun, until = threading.Event(), threading.Event(), threading.Event()
+    session = new_session(stop=stop)
+    server.will("tasks.started", hold(begun, until))
+    failed: list[ServerUnreachable] = []
+
+    def start() -> None:
+        with pytest.raises(ServerUnreachable) as caught:
+            session.call("tasks.started", retry=ONCE)
+        failed.append(caught.value)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    assert begun.wait(10)
+    stop.set()
+    thread.join(5)
+    until.set()
+    assert failed[0].may_have_acted
+    session.call("tasks.stopped", retry=ONCE)  # goodbye
+    assert len(server.calls("tasks.stopped")) == 1
+
+
 def test_a_socket_that_serves_another_call_again_is_out_of_reach() -> None:
     from clearml_agent_clone.api.exchange import Exchange
 
