@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clearml_agent_clone.api.session import Session
 from clearml_agent_clone.errors import Fatal
-from clearml_agent_clone.launch.processes import end_all
+from clearml_agent_clone.launch.ending import end_all
 
 QUEUE = "demo"
 WORKER = "demo"

@@ -28,6 +28,7 @@ import attrs
 
 from clearml_agent_clone.environment.guard import changed_files, named, shared_among, take_snapshot
 from clearml_agent_clone.environment.locks import FileLock
+from clearml_agent_clone.util.boot import boot_id
 from clearml_agent_clone.util.files import private_dir, read_json, write_atomic, write_json
 from clearml_agent_clone.util.process import Cancel, Console
 
@@ -310,14 +311,7 @@ def hold(folder: Path, poisoned: Callable[[Path, list[str]], None]) -> Lease | N
 
 def _state(*, clean: bool) -> bytes:
     """What stands in a lease. Clean: nobody used it since its files were compared, and the machine did not go down."""
-    return f"clean {_boot_id()}".encode() if clean else b"used"
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"
+    return f"clean {boot_id()}".encode() if clean else b"used"
 
 
 def _last_use(folder: Path) -> float | None:

@@ -1,38 +1,41 @@
-"""Identify processes beyond their pid, find all that belong to a task, end them in stages."""
+"""Processes as the kernel lists them: who they are beyond their pid, whose children, whether they live."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
-from clearml_agent_clone.launch.plan import RUN_MARK
+from clearml_agent_clone.util.boot import boot_id
+
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+_DEAD = frozenset({b"Z", b"X"})
 
 
-@cache
-def boot_id() -> str:
-    """A word that changes when the machine is started anew."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        import psutil  # noqa: PLC0415 - only where there is no /proc
+class Entry(NamedTuple):
+    """One line of the process table. ``started`` is in clock ticks since boot; ``dead`` is a zombie."""
 
-        return str(int(psutil.boot_time()))
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: float
+    dead: bool
 
 
 @attrs.frozen
 class ProcessId:
     """A process for good: a pid is used again, a pid with its start time and boot is not.
 
-    ``started`` is in clock ticks since boot on Linux, else seconds since the epoch.
+    ``started`` is in clock ticks since boot.
     """
 
     pid: int
@@ -42,8 +45,8 @@ class ProcessId:
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
         """The identity of a living process, None when there is none."""
-        started = _start_time(pid)
-        return None if started is None else cls(pid, started, boot_id())
+        entry = read_entry(pid)
+        return None if entry is None or entry.dead else cls(pid, entry.started, boot_id())
 
     @classmethod
     def from_record(cls, data: object) -> ProcessId | None:
@@ -59,52 +62,55 @@ class ProcessId:
 
     @property
     def alive(self) -> bool:
-        return self.boot == boot_id() and _start_time(self.pid) == self.started
+        """Whether it still runs; a zombie does not."""
+        return ProcessId.of(self.pid) == self
+
+    @property
+    def there(self) -> bool:
+        """Whether its pid still means it: it runs, or is a zombie that nobody waited for yet."""
+        entry = read_entry(self.pid)
+        return self.boot == boot_id() and entry is not None and entry.started == self.started
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started, whatever was done to the wall clock meanwhile."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / os.sysconf("SC_CLK_TCK")
 
 
-def members(run_id: str, session: int | None = None) -> list[int]:
-    """Pids of the processes that belong to a run: in its session, or marked by their environment.
-
-    Our own process is never among them, nor are zombies.
-    """
-    import psutil  # noqa: PLC0415 - 3 MB that only the end of a task needs
-
-    mark = f"{RUN_MARK}={run_id}".encode()
-    own = os.getpid()
-    found = []
-    for pid in psutil.pids():
-        if pid == own:
-            continue
-        with contextlib.suppress(OSError):
-            in_session = session is not None and os.getsid(pid) == session
-            if (in_session or mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")) and not _zombie(pid):
-                found.append(pid)
-    return found
+def read_entry(pid: int) -> Entry | None:
+    """The process with that pid, zombies too; None when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = text.rpartition(b")")[2].split()  # the name before may hold blanks and brackets
+    if len(fields) < 20:
+        return None
+    # the first thread of a program may have ended while others work on: it looks dead, but is not
+    dead = fields[0] in _DEAD and int(fields[17]) <= 1
+    return Entry(pid, int(fields[1]), int(fields[2]), int(fields[3]), float(fields[19]), dead)
 
 
-def end_all(
-    find: Callable[[], list[int]],
-    grace: float,
-    *,
-    signal_first: int = signal.SIGTERM,
-    clock: Callable[[], float] = time.monotonic,
-    wait: Callable[[float], object] = time.sleep,
-) -> list[int]:
-    """End the processes that ``find`` names: ``signal_first``, ``grace`` seconds, then SIGKILL until none is left.
+def process_table() -> dict[int, Entry]:
+    """All processes that we can see, by pid."""
+    entries = (read_entry(int(name)) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - names only
+    return {entry.pid: entry for entry in entries if entry is not None}
 
-    Returns:
-        Pids that even SIGKILL did not end within five seconds (stuck in the kernel).
-    """
-    _send(find(), signal_first)
-    deadline = clock() + grace
-    while (left := find()) and clock() < deadline:
-        wait(0.05)
-    deadline = clock() + 5.0
-    while left and clock() < deadline:
-        _send(left, signal.SIGKILL)
-        wait(0.02)
-        left = find()
-    return left
+
+def name_of(pid: int) -> str:
+    """The process's name as ``ps`` shows it, printable whatever bytes it gave itself; ``?`` when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_bytes().rstrip(b"\n").decode(errors="backslashreplace")
+    except OSError:
+        return "?"
+
+
+def adopt_orphans(*, wanted: bool = True) -> bool:
+    """Make processes whose parent ends our children, however deep they are below us; whether the kernel agreed."""
+    try:
+        return bool(ctypes.CDLL(None).prctl(_SUBREAPER, int(wanted), 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def wait_exit(pid: int, timeout: float | None, wake: int | None = None) -> bool:
@@ -123,33 +129,21 @@ def wait_exit(pid: int, timeout: float | None, wake: int | None = None) -> bool:
     except ProcessLookupError:
         return True
     try:
-        poller = select.poll()
-        for watched in (handle,) if wake is None else (handle, wake):
-            poller.register(watched, select.POLLIN)
-        ready = poller.poll(None if timeout is None else timeout * 1000)
-        return handle in {number for number, _ in ready}
+        return wait_readable(handle, timeout, wake)
     finally:
         os.close(handle)
 
 
-def _send(pids: list[int], number: int) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+def wait_readable(handle: int, timeout: float | None, wake: int | None = None) -> bool:
+    """Whether ``handle`` became readable before ``timeout`` seconds were over and before ``wake`` did."""
+    poller = select.poll()
+    for watched in (handle,) if wake is None else (handle, wake):
+        poller.register(watched, select.POLLIN)
+    ready = poller.poll(None if timeout is None else timeout * 1000)
+    return handle in {number for number, _ in ready}
 
 
-def _stat(pid: int) -> list[bytes]:
-    """The fields of /proc/<pid>/stat after the program's name (which may hold blanks and brackets)."""
-    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-
-
-def _zombie(pid: int) -> bool:
-    return _stat(pid)[0] in {b"Z", b"X"}
-
-
-def _start_time(pid: int) -> float | None:
-    try:
-        fields = _stat(pid)
-        return None if fields[0] in {b"Z", b"X"} else float(fields[19])
-    except (OSError, IndexError):
-        return None
+def send(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)

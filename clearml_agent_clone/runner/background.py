@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import configparser  # noqa: F401 - like those below, needed on the way: imported here, the nursery has paid for it
 import logging
+import os
 import socket
+import threading
 from pathlib import Path
 
 import psutil  # noqa: F401
@@ -13,6 +15,7 @@ from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.session import ServerAccess, Session
 from clearml_agent_clone.config import load_settings
 from clearml_agent_clone.errors import AgentError
+from clearml_agent_clone.launch.plan import RUN_MARK
 from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import RunFolder
 from clearml_agent_clone.runner.outcome import Outcome
@@ -40,12 +43,14 @@ def become_runner(folder: Path) -> int:
 def run_in_background(path: Path) -> Outcome:
     """Run the task whose folder is ``path``."""
     loaded = load_settings()
-    session = Session(ServerAccess.from_settings(loaded.settings.api), host_name=socket.gethostname())
+    given_up = threading.Event()
+    session = Session(ServerAccess.from_settings(loaded.settings.api), host_name=socket.gethostname(), stop=given_up)
     client = Client(session)
     folder = RunFolder(path)
     job = folder.job()
+    os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: should we be killed, our successor ends them
     own = OwnWorker(job.worker_id, job.task_id, job.queue_id, loaded.settings, client) if job.reports_worker else None
-    runner = Runner(folder, loaded, client, more_loops=own.loops if own else ())
+    runner = Runner(folder, loaded, client, more_loops=own.loops if own else (), given_up=given_up)
     with stop_on_signals(runner):
         outcome = runner.run()
     if own is not None:

@@ -7,7 +7,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TextIO
 
 import attrs
 
@@ -16,6 +17,8 @@ from clearml_agent_clone.api.types import Task, TaskStatus
 from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.gpus import choose_gpus
+from clearml_agent_clone.launch.plan import RUN_MARK
+from clearml_agent_clone.logs import Screen
 from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import Job, RunFolder, new_run_id
 from clearml_agent_clone.runner.outcome import Cause
@@ -67,9 +70,10 @@ def run_in_foreground(task: Task, loaded: Loaded, client: Client, options: Foreg
     )
     folder = RunFolder.create(settings.state_dir / "runs", job)
     folder.hold()  # until we end: a daemon takes folders that nobody holds for runs whose runner died
+    os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: whatever happens to us, they can be found
     own = OwnWorker(worker_id, task.id, "", settings, client)
-    with _echo(options.log_file) as echo:
-        runner = Runner(folder, loaded, client, echo=echo, more_loops=own.loops)
+    with _screens(options.log_file) as screens:
+        runner = Runner(folder, loaded, client, screens=screens, more_loops=own.loops)
         with stop_on_signals(runner):
             outcome = runner.run()
     own.leave()
@@ -108,23 +112,26 @@ def _not_queued(task: Task) -> UserError:
 
 
 @contextlib.contextmanager
-def _echo(log_file: str | None) -> Iterator[Callable[[str], None]]:
+def _screens(log_file: str | None) -> Iterator[list[Screen]]:
     """The console goes to our stdout and, if wanted, to a file."""
     with contextlib.ExitStack() as stack:
-        targets = [sys.stdout]
+        screens = [_screen(sys.stdout)]
         if log_file is not None:
             try:
-                targets.append(stack.enter_context(open(log_file, "w", encoding="utf-8")))  # noqa: PTH123 - as given
+                file = stack.enter_context(open(log_file, "w", encoding="utf-8"))  # noqa: PTH123 - as given
             except OSError as error:
                 raise UserError(
                     f"--log-file {log_file}: {error.strerror}",
                     remedy="Choose a file that can be written",
                     code="log-file",
                 ) from error
+            screens.append(_screen(file))
+        yield screens
 
-        def echo(text: str) -> None:
-            for target in targets:
-                target.write(text)
-                target.flush()
 
-        yield echo
+def _screen(target: TextIO) -> Screen:
+    def write(text: str) -> None:
+        target.write(text)
+        target.flush()
+
+    return Screen(write, terminal=target.isatty())

@@ -13,6 +13,7 @@ import attrs
 
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.processes import ProcessId
+from clearml_agent_clone.util.boot import boot_id
 from clearml_agent_clone.util.files import private_dir, read_json, write_json
 
 RECORD_FORMAT = 1
@@ -41,6 +42,7 @@ class Job:
         may_start_from: statuses that the task may be in when the runner takes it.
         reports_worker: the run is a worker of its own (a service, ``execute``) and reports the machine itself.
         claim_id: the claim that brought the task; what comes under the same claim again is this run, not another.
+        boot: the start of the machine in which it was claimed; empty when unknown.
     """
 
     run_id: str
@@ -56,6 +58,7 @@ class Job:
     may_start_from: tuple[str, ...] = ("queued",)
     reports_worker: bool = False
     claim_id: str = ""
+    boot: str = attrs.Factory(boot_id)
 
     @classmethod
     def from_record(cls, data: object) -> Job | None:
@@ -65,6 +68,7 @@ class Job:
         known = {field.name for field in attrs.fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
         values["may_start_from"] = tuple(values.get("may_start_from", ("queued",)))
+        values.setdefault("boot", "")
         try:
             return cls(**values)
         except TypeError:

@@ -19,20 +19,24 @@ class Cause(enum.Enum):
     ABORT = "abort"
     SHUTDOWN = "shutdown"
     INTERRUPT = "interrupt"
+    TIME_LIMIT = "time_limit"
     STATUS_CHANGED = "status_changed"
     FAILED_OUTSIDE = "failed_outside"
     RESET = "reset"
     GONE = "gone"
     NOT_STARTED = "not_started"
+    START_REFUSED = "start_refused"
     RUNNER_LOST = "runner_lost"
+    NODE_LOST = "node_lost"
 
 
 class Verdict(enum.Enum):
-    """Which status call ends the task; NONE leaves the status as somebody else set it."""
+    """What becomes of the task; NONE leaves the status as somebody else set it."""
 
     COMPLETED = "completed"
     FAILED = "failed"
     STOPPED = "stopped"
+    REQUEUED = "requeued"
     NONE = ""
 
 
@@ -48,15 +52,50 @@ class Ending:
     console: str = ""
 
 
+@attrs.frozen
+class Policy:
+    """What the user wants to become of tasks that end for no reason of their own.
+
+    ``has_queue``: the task came from a queue and can be put back there; one that did not is stopped or failed.
+    """
+
+    on_shutdown: str = "stop"
+    on_node_loss: str = "fail"
+    on_start_failure: str = "requeue"
+    has_queue: bool = False
+
+
 _NOBODY_TOLD = Ending(Verdict.NONE)
 _ENDINGS = {
     Cause.PREPARATION: Ending(Verdict.FAILED, "{step} failed: {detail}", "Process failed: {step}"),
     Cause.RUNNER_LOST: Ending(Verdict.FAILED, "runner lost: {detail}", "Process failed, runner lost: {detail}"),
     Cause.ABORT: Ending(Verdict.STOPPED, "task was stopped by tasks.stop", "Process aborted by user"),
     Cause.INTERRUPT: Ending(Verdict.STOPPED, "user abort", "Process terminated by user"),
-    Cause.SHUTDOWN: Ending(Verdict.STOPPED, "user abort: the agent was stopped", "Process terminated by user"),
+    Cause.TIME_LIMIT: Ending(
+        Verdict.FAILED, "time limit of {detail} s reached", "Process failed, time limit of {detail} s reached"
+    ),
 }
+_BY_POLICY = {
+    Cause.SHUTDOWN: {
+        "stop": Ending(Verdict.STOPPED, "user abort: the agent was stopped", "Process terminated by user"),
+        "fail": Ending(Verdict.FAILED, "the agent was stopped", "Process failed, the agent was stopped"),
+        "requeue": Ending(
+            Verdict.REQUEUED, "the agent was stopped", "Process terminated, the agent was stopped: back to the queue"
+        ),
+    },
+    Cause.NODE_LOST: {
+        "fail": Ending(Verdict.FAILED, "node lost: {detail}", "Process failed, node lost: {detail}"),
+        "requeue": Ending(Verdict.REQUEUED, "node lost: {detail}", "Node lost, {detail}: back to the queue"),
+    },
+    Cause.START_REFUSED: {
+        "fail": Ending(Verdict.FAILED, "start refused: {detail}", "Process failed, start refused: {detail}"),
+        "requeue": Ending(Verdict.REQUEUED, "start refused: {detail}", "Start refused, {detail}: back to the queue"),
+    },
+}
+_WITHOUT_QUEUE = {Cause.SHUTDOWN: "stop", Cause.NODE_LOST: "fail", Cause.START_REFUSED: "fail"}
+_NO_QUEUE = " (it came from no queue that it could go back to)"
 _STOPPED_BY_ITSELF = frozenset({-signal.SIGINT, 128 + signal.SIGINT, 254})
+_STOPPED_WITH_AGENT = frozenset({Cause.SHUTDOWN, Cause.INTERRUPT})
 
 
 @attrs.frozen
@@ -64,13 +103,15 @@ class Outcome:
     """The end of a run.
 
     ``exit_code`` is the user's process's (negative: ended by that signal), None when it never started. ``detail`` says
-    more: the error of a step, or what was found. ``step`` is what was being prepared when it failed.
+    more: the error of a step, or what was found. ``step`` is what was being prepared when it failed. ``begun`` is
+    False when the server was not yet told that the task is in progress.
     """
 
     cause: Cause
     exit_code: int | None = None
     detail: str = ""
     step: str = ""
+    begun: bool = True
 
     @classmethod
     def of_error(cls, step: str, error: AgentError) -> Outcome:
@@ -83,7 +124,9 @@ class Outcome:
         if not isinstance(data, dict):
             return None
         try:
-            return cls(Cause(data["cause"]), data["exit_code"], data["detail"], data["step"])
+            return cls(
+                Cause(data["cause"]), data["exit_code"], data["detail"], data["step"], bool(data.get("begun", True))
+            )
         except (KeyError, ValueError):
             return None
 
@@ -92,10 +135,14 @@ class Outcome:
 
     @property
     def ending(self) -> Ending:
+        """What to tell whom, when the user decided nothing."""
+        return self.ending_by(Policy())
+
+    def ending_by(self, policy: Policy) -> Ending:
         """What to tell whom."""
         if self.cause is Cause.EXIT:
             return self._ending_of_exit()
-        ending = _ENDINGS.get(self.cause, _NOBODY_TOLD)
+        ending = self._chosen(policy)
         words = {"step": self.step, "detail": self.detail}
         return attrs.evolve(ending, reason=ending.reason.format(**words), console=ending.console.format(**words))
 
@@ -105,6 +152,23 @@ class Outcome:
         if self.cause is Cause.EXIT and self.exit_code is not None:
             return self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
         return 254 if self.ending.verdict is Verdict.STOPPED else 1
+
+    def _chosen(self, policy: Policy) -> Ending:
+        if not self.begun and self.cause in _STOPPED_WITH_AGENT and policy.has_queue:
+            # nothing has happened to the task yet, so whatever is set for those that run, it waits again
+            return _BY_POLICY[Cause.SHUTDOWN]["requeue"]
+        choices = _BY_POLICY.get(self.cause)
+        if choices is None:
+            return _ENDINGS.get(self.cause, _NOBODY_TOLD)
+        choice = {
+            Cause.SHUTDOWN: policy.on_shutdown,
+            Cause.NODE_LOST: policy.on_node_loss,
+            Cause.START_REFUSED: policy.on_start_failure,
+        }[self.cause]
+        if choice != "requeue" or policy.has_queue:
+            return choices[choice]
+        ending = choices[_WITHOUT_QUEUE[self.cause]]
+        return attrs.evolve(ending, console=ending.console + _NO_QUEUE)
 
     def _ending_of_exit(self) -> Ending:
         if self.exit_code == 0:

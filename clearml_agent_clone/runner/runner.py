@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.client import Client
-from clearml_agent_clone.api.types import Requirements, Task, TaskStatus
+from clearml_agent_clone.api.types import Requirements, Task
 from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.environment import Lease, write_back
-from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, UserError
-from clearml_agent_clone.launch.processes import end_all, members
-from clearml_agent_clone.logs import Redactor, Shipper, Spool, arrived_by
+from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
+from clearml_agent_clone.launch.ending import describe
+from clearml_agent_clone.launch.local import Launcher, Place
+from clearml_agent_clone.launch.running import Running
+from clearml_agent_clone.logs import Redactor, Screen, Shipper, Spool, arrived_by
 from clearml_agent_clone.logs.batch import LARGEST_REQUEST
 from clearml_agent_clone.logs.spool import SPOOL_NAME
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
+from clearml_agent_clone.runner.last_words import LastWords
+from clearml_agent_clone.runner.limits import SECTION, Limits, TimeLimit
 from clearml_agent_clone.runner.outbox import Outbox
-from clearml_agent_clone.runner.outcome import Cause, Outcome, Verdict
+from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy, Verdict
+from clearml_agent_clone.runner.patience import Patience
 from clearml_agent_clone.runner.preparation import Preparation, Prepared
+from clearml_agent_clone.runner.recovery import Recovery
 from clearml_agent_clone.runner.stop import StopRequest, StopSignal
+from clearml_agent_clone.runner.taking import StartRefused, Taking
 from clearml_agent_clone.runner.timing import Timing
 from clearml_agent_clone.runner.user_code import UserCode
 from clearml_agent_clone.runner.watch import Ping, StopCheck
@@ -32,18 +40,19 @@ from clearml_agent_clone.util.loops import Loop, LoopThread
 log = logging.getLogger(__name__)
 
 _SHOWN = ("repository", "branch", "version_num", "tag", "entry_point", "working_dir")
-_START_WITHOUT_FORCE = frozenset({TaskStatus.QUEUED, TaskStatus.CREATED, TaskStatus.IN_PROGRESS})
+_DISK_PAUSE = 2.0
 
 
 class Runner:
-    """Runs the task of one folder.
+    """Runs the task of one folder, of which it must be the only runner (``RunFolder.hold``).
 
     Args:
         folder: the run's folder with its job.
         loaded: the configuration.
         client: calls to the server.
-        echo: gets the console too, for a run in the foreground.
+        screens: where the console is shown too, for a run in the foreground.
         more_loops: further duties for as long as the task runs (``execute`` reports the machine).
+        given_up: the ``stop`` of the client's session, so that a stop does not wait for a server that is away.
     """
 
     def __init__(
@@ -52,15 +61,18 @@ class Runner:
         loaded: Loaded,
         client: Client,
         *,
-        echo: Callable[[str], None] | None = None,
+        screens: Sequence[Screen] = (),
         more_loops: tuple[Loop, ...] = (),
+        given_up: threading.Event | None = None,
     ) -> None:
         self.folder = folder
         self.job: Job = folder.job()
         self._loaded = loaded
         self._client = client
         self._journal = Journal.open(folder.state_file)
-        self._stop = StopSignal()
+        self._patience = Patience(given_up or threading.Event())
+        self._stop = StopSignal(self._patience)
+        self._place = Place(folder.path, self.job.run_id)
         logs = private_dir(folder.logs)
         self._spool = Spool.open(logs) if (logs / SPOOL_NAME).exists() else Spool.create(logs)
         self._shipper = Shipper(
@@ -71,12 +83,15 @@ class Runner:
             folder.logs,
             Redactor(loaded.secrets),
             fold_carriage_returns=loaded.settings.agent.suppress_carriage_return,
-            echo=echo,
+            screens=screens,
+            most_waiting=loaded.settings.agent.console_max_bytes,
             arrived=arrived_by(client.session.call, self.job.task_id),
             largest_request=min(LARGEST_REQUEST, client.session.access.max_request_size),
         )
+        self._patience.at_its_end(self._shipper.interrupt)
         self._outbox = Outbox()
-        loops: tuple[Loop, ...] = (self._shipper, self._outbox, *self._watchers(), *more_loops)
+        console: tuple[Loop, ...] = (self._shipper.keeper, *self._shipper.echoes)
+        loops: tuple[Loop, ...] = (self._shipper, self._outbox, *console, *self._watchers(), *more_loops)
         self._threads = [LoopThread(loop) for loop in loops]
         self._outbox.on_new = self._threads[1].wake
         self._step = "reading the task"
@@ -87,10 +102,22 @@ class Runner:
         self._stop.set(request)
 
     def run(self) -> Outcome:
-        """Run the task to its end and tell the server; returns how it ended."""
-        self.folder.claim_for("runner")
+        """Run the task to its end and tell the server; returns how it ended.
+
+        Raises:
+            AgentError: the agent is being stopped and the server could not be told. All that it has to be told is in
+                the folder, for a runner that comes later.
+        """
+        predecessor = self.folder.process("runner")
+        self._insist(lambda: self.folder.claim_for("runner"))
         found = self._journal.state
-        outcome = self._run_new() if found is State.CLAIMED else self._recover(found)
+        known = Outcome.from_record(self._journal.facts.get("outcome"))
+        if known is not None:
+            outcome = known
+        elif found is State.CLAIMED:
+            outcome = self._run_new()
+        else:
+            outcome = self._recovery(predecessor).run(found)
         if self._journal.state is not State.DONE:
             self._finish(outcome)
         return outcome
@@ -103,24 +130,33 @@ class Runner:
         return [check, Ping(lambda: tasks.ping(task_id), interval)] if interval > 0 else [check]
 
     def _run_new(self) -> Outcome:
+        launcher = Launcher.open(self._place)
         try:
-            return self._take_and_run()
+            return self._take_and_run(launcher)
         except Cancelled:
-            return self._stop.outcome(None)
+            outcome = self._stop.outcome(None, begun=self._journal.state is not State.CLAIMED)
+        except StartRefused as error:
+            outcome = Outcome(Cause.START_REFUSED, None, str(error), begun=False)
         except AgentError as error:
-            outcome = Outcome.of_error(self._step, error)
+            unbegun = error.code == "task-not-startable"
+            outcome = Outcome(Cause.NOT_STARTED, None, str(error)) if unbegun else Outcome.of_error(self._step, error)
         except OSError as error:
             outcome = Outcome(Cause.PREPARATION, None, str(error), self._step)
         except Exception as error:  # a bug of ours must not leave the task in progress for ever
             log.exception("internal error")
             outcome = Outcome(Cause.PREPARATION, None, f"internal error of the agent: {error!r}", self._step)
-        if self._journal.state is State.CLAIMED:
-            return Outcome(Cause.NOT_STARTED, None, outcome.detail)
-        self._spool.say(f"clearml_agent: ERROR: {outcome.detail}")
+        left = launcher.close()  # git and uv too, should they have left somebody behind
+        if left:
+            log.error("processes did not end even when killed: %s", describe(left))
+        if outcome.cause is Cause.PREPARATION:
+            self._spool.say(f"clearml_agent: ERROR: {outcome.detail}")
         return outcome
 
-    def _take_and_run(self) -> Outcome:
-        task = self._take()
+    def _take_and_run(self, launcher: Launcher) -> Outcome:
+        taking = Taking(self.job, self._client.tasks, self._changed_by, self._stop.cancel)
+        task = taking.read()
+        self._move(State.PREPARING)
+        taking.start(task)
         for thread in self._threads:
             thread.start()
         self._introduce(task)
@@ -130,37 +166,10 @@ class Runner:
         )
         prepared = preparation.run()
         self._lease = prepared.environment.lease
-        return self._run_user_code(task, prepared, timing)
+        return self._run_user_code(launcher, task, prepared, timing)
 
     def _on_step(self, step: str) -> None:
         self._step = step
-
-    def _take(self) -> Task:
-        """Make the task ours: read it, check that it may run, set it in progress.
-
-        Raises:
-            UserError: it is gone, or somebody changed it so that it must not be run.
-        """
-        task = self._client.tasks.get(self.job.task_id)
-        if task.status.value not in self.job.may_start_from:
-            raise UserError(
-                f"task {task.id} is {task.status.value}, it is not run",
-                remedy="Reset or clone it to run it again",
-                code="task-not-startable",
-            )
-        self._journal.move(State.PREPARING)
-        try:
-            self._client.tasks.started(
-                task.id,
-                reason="worker started execution",
-                message=self._changed_by,
-                force=task.status not in _START_WITHOUT_FORCE,
-                retry=Retry.forever(),
-            )
-        except Fatal as error:
-            self._journal.move(State.FINISHING, outcome=Outcome(Cause.NOT_STARTED, None, str(error)).to_record())
-            raise
-        return task
 
     def _introduce(self, task: Task) -> None:
         """What may come a moment later: who runs the task, and the first lines of its console."""
@@ -188,13 +197,18 @@ class Runner:
         if commit and not task.script.version_num:
             self._outbox.put("writing the commit back", lambda: tasks.edit(task.id, script={"version_num": commit}))
 
-    def _run_user_code(self, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
+    def _run_user_code(self, launcher: Launcher, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
         write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
         self._write_back(task, prepared)
         if self._stop.cancel.is_set():
             raise Cancelled
         job, say = self.job, self._spool.say
-        self._journal.move(State.RUNNING)
+        limits = Limits.decide(
+            task.hyperparams.get(SECTION, {}),
+            self._loaded.settings.agent,
+            lambda text: say(f"clearml_agent: WARNING: {text}"),
+        )
+        self._move(State.RUNNING, limits=limits.to_record())
         timing.total = time.time() - job.claimed_at
         if job.queued_at is not None and job.queued_at <= job.claimed_at:
             timing.queued = job.claimed_at - job.queued_at
@@ -203,58 +217,90 @@ class Runner:
         say(f"Running task id [{task.id}]:")
         say(prepared.launch.describe(task.script.working_dir))
         say(timing.line())
-        user_code = UserCode(
-            prepared.launch,
+        held = () if self._lease is None else (self._lease.fileno(),)
+        running = launcher.start(prepared.launch, self._spool.fd, held)
+        self._limit(running)
+        return self._user_code(running).watch()
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits.from_record(self._journal.facts.get("limits"), self._loaded.settings.agent)
+
+    def _limit(self, running: Running) -> None:
+        """Begin to watch the process's time, if that is limited."""
+        seconds = self._limits.seconds
+        if seconds > 0:
+            thread = LoopThread(TimeLimit(seconds, lambda: running.main.age, self.request_stop))
+            self._threads.append(thread)
+            thread.start()
+
+    def _user_code(self, running: Running) -> UserCode:
+        return UserCode(
+            running,
             self._spool,
             self._stop,
-            self._loaded.settings.agent.abort_grace_sec,
-            look=lambda: self._client.tasks.status(task.id),
+            self._limits.manner,
+            look=lambda: self._client.tasks.status(self.job.task_id),
             announce=lambda text: self._shipper.remark("ERROR", text),
-            started=lambda pid: self.folder.claim_for("user", pid),
-            held=() if self._lease is None else (self._lease.fileno(),),
         )
-        return user_code.run()
 
-    def _recover(self, found: State) -> Outcome:
-        """Bring a run to its end whose runner died: nothing is run again, nothing is left running."""
-        known = Outcome.from_record(self._journal.facts.get("outcome"))
-        if known is not None:
-            return known
-        user = self.folder.process("user")
-        session = user.pid if user is not None and user.alive else None
-        end_all(lambda: members(self.job.run_id, session), self._loaded.settings.agent.abort_grace_sec)
-        return Outcome(Cause.RUNNER_LOST, None, f"the agent's runner died while the task was {found.value}")
+    def _recovery(self, predecessor: Any) -> Recovery:
+        def watch(running: Running) -> None:
+            for thread in self._threads:
+                thread.start()
+            self._limit(running)
+
+        adopt = self._loaded.settings.agent.on_runner_loss == "adopt"
+        return Recovery(self.job, self._place, predecessor, adopt, watch, self._user_code)
 
     def _finish(self, outcome: Outcome) -> None:
         """Deliver the console, then set the status; both are repeated until the server has taken them."""
-        if self._journal.state is not State.FINISHING:
-            self._journal.move(State.FINISHING, outcome=outcome.to_record())
+        said_before = self._journal.state is State.FINISHING
+        if not said_before:
+            self._move(State.FINISHING, outcome=outcome.to_record())
         for thread in self._threads:
             thread.stop(0.0)
-        ending = outcome.ending
-        if ending.console:
+        self._patience.begin_last_words()
+        ending = outcome.ending_by(self._policy)
+        if ending.console and not said_before:
             self._outbox.drain()
             self._shipper.remark("ERROR" if ending.verdict is Verdict.FAILED else "INFO", ending.console)
         if outcome.cause is not Cause.NOT_STARTED:
             delivery = self._shipper.finish()
             if not delivery.complete:
                 log.warning("%d bytes of console were not delivered: %s", delivery.undelivered_bytes, delivery.errors)
-        self._report(outcome)
-        self._journal.move(State.DONE)
+        else:
+            log.warning("%s", outcome.detail)
+        LastWords(self.job, self._client.tasks, self._changed_by, said_before).say(ending)
+        self._move(State.DONE)
+        self._patience.end()
         if self._lease is not None:
             self._lease.release()
         self._spool.close()
 
-    def _report(self, outcome: Outcome) -> None:
-        ending, tasks = outcome.ending, self._client.tasks
-        calls = {Verdict.COMPLETED: tasks.completed, Verdict.FAILED: tasks.failed, Verdict.STOPPED: tasks.stopped}
-        call = calls.get(ending.verdict)
-        if call is None:
-            return
-        try:
-            call(self.job.task_id, reason=ending.reason, message=self._changed_by, retry=Retry.forever())
-        except Fatal as error:
-            log.warning("status %s was refused: %s", ending.verdict.value, error)
+    @property
+    def _policy(self) -> Policy:
+        agent = self._loaded.settings.agent
+        return Policy(agent.on_shutdown, agent.on_node_loss, agent.on_start_failure, has_queue=bool(self.job.queue_id))
+
+    def _move(self, state: State, **facts: Any) -> None:
+        self._insist(lambda: self._journal.move(state, **facts))
+
+    def _insist(self, write: Callable[[], None]) -> None:
+        """Write something down without which we cannot go on: a full disk is waited for, until we are to end."""
+        told = False
+        while True:
+            try:
+                write()
+            except Retryable as error:  # noqa: PERF203 - it waits anyway
+                if not told:
+                    log.warning("%s; waiting for room", error)
+                told = True
+                if self._stop.hurried():
+                    raise
+                time.sleep(_DISK_PAUSE)
+            else:
+                return
 
     @property
     def _changed_by(self) -> str:

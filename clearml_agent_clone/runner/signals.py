@@ -14,15 +14,21 @@ from clearml_agent_clone.runner.stop import StopRequest
 
 @contextlib.contextmanager
 def stop_on_signals(runner: Runner) -> Iterator[None]:
-    """While inside, SIGTERM stops the task because the agent is stopped, SIGINT because the user asked for it."""
+    """While inside: SIGTERM ends the task because the agent is stopped, SIGQUIT does so at once and without grace,
+    SIGINT because the user asked for it, and a second SIGINT because the user has no patience any more.
+    """
+    interrupts = 0
 
     def handler(number: int, frame: object) -> None:
+        nonlocal interrupts
         del frame
+        interrupts += number == signal.SIGINT
         cause = Cause.INTERRUPT if number == signal.SIGINT else Cause.SHUTDOWN
+        request = StopRequest(cause, now=number == signal.SIGQUIT or interrupts > 1)
         # a thread, because a handler may interrupt the very code that holds the locks a request needs
-        threading.Thread(target=runner.request_stop, args=(StopRequest(cause),), daemon=True).start()
+        threading.Thread(target=runner.request_stop, args=(request,), daemon=True).start()
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)}
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import threading
 import attrs
 
 from clearml_agent_clone.runner.outcome import Cause, Outcome
+from clearml_agent_clone.runner.patience import Patience
 
 
 @attrs.frozen
@@ -15,41 +16,56 @@ class StopRequest:
     """Somebody wants the task ended.
 
     ``callback_seconds`` is how long the task's own abort callback may take before anything is signalled, 0 without
-    one. ``announced`` is the line for the console.
+    one. ``announced`` is the line for the console. ``now``: there is no time for grace, or none any more.
     """
 
     cause: Cause
     detail: str = ""
     announced: str = ""
     callback_seconds: float = 0.0
+    now: bool = False
+
+    @property
+    def with_agent(self) -> bool:
+        """Whether the agent itself is to end, and not only the task."""
+        return self.cause in {Cause.SHUTDOWN, Cause.INTERRUPT}
 
 
 class StopSignal:
     """Keeps the first request, gives up what is being prepared, wakes who waits for the user's process."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience | None = None) -> None:
         self.cancel = threading.Event()
         self.wake, self._write = os.pipe()
         self._lock = threading.Lock()
         self._request: StopRequest | None = None
+        self._hurried = threading.Event()
+        self._patience = patience or Patience(threading.Event())
 
     def set(self, request: StopRequest) -> None:
-        """Ask for the end; only the first request counts. May be called from any thread."""
+        """Ask for the end; only the first request counts, but any may be in a hurry. May be called from any thread."""
         with self._lock:
+            if request.now:
+                self._hurried.set()
             if self._request is None:
                 self._request = request
                 self.cancel.set()
                 os.write(self._write, b"x")
+        self._patience.stop_asked(with_agent=request.with_agent, now=request.now)
 
     @property
     def request(self) -> StopRequest | None:
         """The request that counts."""
         return self._request
 
-    def outcome(self, exit_code: int | None) -> Outcome:
+    def hurried(self) -> bool:
+        """Whether somebody has no patience any more."""
+        return self._hurried.is_set()
+
+    def outcome(self, exit_code: int | None, *, begun: bool = True) -> Outcome:
         """The end of a run that was stopped."""
         request = self._request or StopRequest(Cause.SHUTDOWN)
-        return Outcome(request.cause, exit_code, request.detail)
+        return Outcome(request.cause, exit_code, request.detail, begun=begun)
 
     def close(self) -> None:
         """Give the descriptors back."""

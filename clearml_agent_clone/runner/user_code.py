@@ -1,4 +1,4 @@
-"""The user's process: start it, wait for it, end it in stages when somebody asks."""
+"""The user's process: wait for it, end it in stages when somebody asks. Whether we started it does not matter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import attrs
 
 from clearml_agent_clone.errors import AgentError
-from clearml_agent_clone.launch import local
-from clearml_agent_clone.launch.plan import LaunchPlan
+from clearml_agent_clone.launch.ending import describe
+from clearml_agent_clone.launch.running import Manner, Running
 from clearml_agent_clone.logs import Spool
 from clearml_agent_clone.runner.outcome import Cause, Outcome
 from clearml_agent_clone.runner.stop import StopSignal
@@ -19,61 +19,71 @@ from clearml_agent_clone.runner.watch import SeenTask
 log = logging.getLogger(__name__)
 
 _CALLBACK_LOOK = 1.0
+_CALLBACK_STEP = 0.1
 
 
 @attrs.frozen
 class UserCode:
-    """Runs the process of one task.
+    """Sees the process of one task to its end.
 
     Args:
-        plan: what to start.
-        spool: takes its output.
+        running: the process.
+        spool: takes our own lines.
         stop: ends it.
-        grace: seconds between the first signal and SIGKILL.
+        manner: how it is ended.
         look: the task as the server has it, for the abort callback.
         announce: tells the console, at level ERROR, that the task is being stopped.
-        started: called with the pid as soon as there is one.
-        held: descriptors that the process keeps open, so that its environment is in use even when the runner dies.
     """
 
-    plan: LaunchPlan
+    running: Running
     spool: Spool
     stop: StopSignal
-    grace: float
+    manner: Manner
     look: Callable[[], SeenTask | None]
     announce: Callable[[str], None]
-    started: Callable[[int], None]
-    held: tuple[int, ...] = ()
 
-    def run(self) -> Outcome:
-        """Run to the end; nothing of the task is left running."""
-        running = local.start(self.plan, self.spool.fd, self.held)
-        self.started(running.child.pid)
-        code = running.wait(wake=self.stop.wake)
+    def watch(self) -> Outcome:
+        """Wait for the end; nothing of the task is left running."""
+        outcome = self._exited() if self.running.ended(wake=self.stop.wake) else self._end()
+        self.running.settle()
+        return outcome
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """End it now, for the reason that ``outcome`` gives."""
+        self._tell(self.running.stop(self.manner, self.stop.hurried))
+        self.running.settle()
+        return outcome
+
+    def _exited(self) -> Outcome:
+        code = self.running.exit_code()
+        self._tell(self.running.sweep())
         if code is None:
-            return self._end(running)
-        self._tell(running.sweep())
+            return Outcome(Cause.RUNNER_LOST, None, "nobody was left who could know how the task's process ended")
         return Outcome(Cause.EXIT, code)
 
-    def _end(self, running: local.Running) -> Outcome:
+    def _end(self) -> Outcome:
         request = self.stop.request
         assert request is not None, "the wait ends early only for a request"
         if request.announced:
             self.announce(request.announced)
         if request.callback_seconds:
-            self._await_callback(running, request.callback_seconds)
-        self._tell(running.stop(self.grace))
-        return self.stop.outcome(running.child.poll())
+            self._await_callback(request.callback_seconds)
+        self._tell(self.running.stop(self.manner, self.stop.hurried))
+        return self.stop.outcome(self.running.exit_code() if self.running.ended(0) else None)
 
-    def _await_callback(self, running: local.Running, seconds: float) -> None:
+    def _await_callback(self, seconds: float) -> None:
         """Let the abort callback that the task registered finish before anything is signalled."""
         say = self.spool.say
         say(f"### Task abort callback timeout set, waiting for max {seconds:.0f} sec ###")
         begin = time.monotonic()
-        while (elapsed := time.monotonic() - begin) < seconds:
-            if running.wait(_CALLBACK_LOOK) is not None or self._callback_done():
+        next_look = begin + _CALLBACK_LOOK
+        while (elapsed := time.monotonic() - begin) < seconds and not self.stop.hurried():
+            ended = self.running.ended(_CALLBACK_STEP)
+            if ended or (time.monotonic() > next_look and self._callback_done()):
                 say(f"### Task abort callback completed in {time.monotonic() - begin:.1f} seconds ###")
                 return
+            if time.monotonic() > next_look:
+                next_look = time.monotonic() + _CALLBACK_LOOK
         say(f"### Task abort callback timed out [timeout: {seconds:.0f}, elapsed: {elapsed:.0f}] ###")
 
     def _callback_done(self) -> bool:
@@ -86,4 +96,6 @@ class UserCode:
 
     def _tell(self, survivors: list[int]) -> None:
         if survivors:
-            self.spool.say(f"clearml_agent: WARNING: processes {survivors} did not end even when killed")
+            named = describe(survivors)
+            log.error("processes did not end even when killed: %s", named)
+            self.spool.say(f"clearml_agent: WARNING: processes did not end even when killed: {named}")

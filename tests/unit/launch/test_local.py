@@ -1,100 +1,205 @@
-"""Real processes: ones that ignore signals, leave children behind, hide in sessions of their own."""
+"""The start and the end of real processes, with the keeper between and without."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+import attrs
 import pytest
 
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.launch.local import Running, start
+from clearml_agent_clone.launch.local import Launcher, Place
 from clearml_agent_clone.launch.plan import RUN_MARK, LaunchPlan
-from clearml_agent_clone.launch.processes import ProcessId
+from clearml_agent_clone.launch.processes import ProcessId, read_entry
+from clearml_agent_clone.launch.running import Manner
+from tests.unit.launch.conftest import Begin
 
-STUBBORN = (
-    "import signal,sys,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+Patiently = Callable[[Callable[[], object]], None]
+
+with_and_without = pytest.mark.parametrize("keeper", [True, False])
+SHOW_SELF = """
+import json, os, signal
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+print(json.dumps({
+    "signals": {name: status[name].strip() for name in ("SigBlk", "SigIgn")},
+    "handled": [int(s) for s in signal.valid_signals() if signal.getsignal(s) not in (signal.SIG_DFL, signal.SIG_IGN)],
+    "cwd": os.getcwd(),
+    "leads": os.getpid() == os.getsid(0) == os.getpgid(0),
+    "fds": sorted(int(n) for n in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + n)),
+    "stdin": os.readlink("/proc/self/fd/0"),
+    "umask": os.umask(0),
+    "odd": os.environ["ODD"].encode("utf-8", "surrogateescape").hex(),
+    "env": sorted(os.environ),
+    "nice": os.nice(0),
+}), flush=True)
+"""
+
+
+@with_and_without
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -9), ("pass", 0)]
 )
-HIDING = (
-    "import os,sys,time\n"
-    "if os.fork() == 0:\n"
-    "    os.setsid()\n"
-    "    if os.fork() == 0:\n"
-    "        print(os.getpid(), flush=True)\n"
-    "        time.sleep(60)\n"
-    "    os._exit(0)\n"
-    "os.wait()\n"
-)
+def test_the_exit_code_is_the_processes_own(begin: Begin, code: str, exit_code: int, keeper: bool) -> None:
+    started = begin(f"print('hello', flush=True); {code}", keeper=keeper)
+    assert started.running.ended(30)
+    assert started.running.exit_code() == exit_code
+    assert started.said == "hello\n"
 
 
-def begin(code: str, tmp_path: Path, mark: str) -> tuple[Running, Path]:
-    output = tmp_path / "out"
-    plan = LaunchPlan((sys.executable, "-c", code), tmp_path, {**os.environ, RUN_MARK: mark})
-    with output.open("wb") as file:
-        return start(plan, file.fileno()), output
+def test_the_keeper_changes_nothing_that_the_process_can_see(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD", os.fsdecode(b"a\xff\n="))
+    seen = []
+    for keeper in (True, False):
+        started = begin(SHOW_SELF, keeper=keeper)
+        seen.append(json.loads(started.says()[0]))
+    with_keeper, without = seen
+    for one, number in ((with_keeper, "0"), (without, "1")):
+        assert one.pop("cwd").endswith(number)
+        assert one["leads"]
+        assert one["handled"] == [signal.SIGINT]  # Python's own
+        assert bytes.fromhex(one["odd"]) == b"a\xff\n="
+    assert with_keeper == without
 
 
-def wait_for_output(running: Running, output: Path) -> str:
-    for _ in range(200):
-        if output.stat().st_size:
-            return output.read_text()
-        running.wait(0.05)
-    pytest.fail("the process said nothing")
+def test_held_descriptors_stay_open_as_long_as_the_process_lives(begin: Begin, tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    launcher = Launcher.open(Place(tmp_path, "held"))
+    plan = LaunchPlan(("sleep", "60"), tmp_path, {**os.environ, RUN_MARK: "held"})
+    with (tmp_path / "out").open("wb") as file:
+        running = launcher.start(plan, file.fileno(), (write_end,))
+    os.close(write_end)
+    os.set_blocking(read_end, False)
+    with pytest.raises(BlockingIOError):
+        os.read(read_end, 1)
+    assert running.stop(Manner()) == []
+    assert os.read(read_end, 1) == b""  # the keeper does not hold it either
+    running.settle()
+    os.close(read_end)
 
 
-def test_exit_code_and_output(tmp_path: Path) -> None:
-    running, output = begin("print('hello'); raise SystemExit(3)", tmp_path, "run-exit")
-    assert running.wait(30) == 3
-    assert output.read_text() == "hello\n"
+@with_and_without
+def test_a_program_that_is_not_there_is_named(tmp_path: Path, keeper: bool) -> None:
+    place = Place(tmp_path, "missing")
+    launcher = Launcher.open(place)
+    if not keeper:
+        launcher.close()
+        launcher = Launcher(place, None, None)
+    plan = LaunchPlan(("no-such-program",), Path("/"), {RUN_MARK: "missing"})
+    with (tmp_path / "out").open("wb") as file, pytest.raises(UserError, match=r"no-such-program.*No such file"):
+        launcher.start(plan, file.fileno())
+    assert launcher.close() == []
+    assert place.user() is None
 
 
-def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    running, output = begin(STUBBORN, tmp_path, "run-stubborn")
-    wait_for_output(running, output)
-    assert running.stop(0.1) == []
-    assert running.wait(5) == -9
-
-
-def test_a_process_that_obeys_sigterm_is_not_killed(tmp_path: Path) -> None:
-    code = "import signal,sys,time; signal.signal(15, lambda *_: sys.exit(5)); print('up', flush=True); time.sleep(60)"
-    running, output = begin(code, tmp_path, "run-polite")
-    wait_for_output(running, output)
-    assert running.stop(20) == []
-    assert running.wait(5) == 5
-
-
-def test_a_double_forked_child_in_a_session_of_its_own_is_found(tmp_path: Path) -> None:
-    running, output = begin(HIDING, tmp_path, "run-hiding")
-    hidden = int(wait_for_output(running, output))
-    assert running.wait(10) == 0
-    assert psutil.pid_exists(hidden)
-    assert running.sweep() == []
-    assert ProcessId.of(hidden) is None
-
-
-def test_a_wait_ends_early_when_woken(tmp_path: Path) -> None:
-    running, _ = begin("import time; time.sleep(60)", tmp_path, "run-woken")
+def test_a_wait_ends_early_when_woken(begin: Begin) -> None:
+    running = begin("import time; time.sleep(60)").running
     read_end, write_end = os.pipe()
     os.write(write_end, b"x")
-    assert running.wait(30, wake=read_end) is None
-    running.stop(0)
+    assert not running.ended(30, wake=read_end)
+    assert not running.ended(0)
     os.close(read_end)
     os.close(write_end)
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
-    with tempfile.TemporaryFile() as file, pytest.raises(UserError, match="no-such-program"):
-        start(LaunchPlan(("no-such-program",), Path("/"), {RUN_MARK: "x"}), file.fileno())
+def test_the_keeper_is_deaf_and_leaves_with_the_last_process(begin: Begin, patiently: Patiently) -> None:
+    started = begin("import time; print(1, flush=True); time.sleep(60)")
+    started.says()
+    keeper = started.running.family.keeper
+    assert keeper is not None
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGPIPE):
+        os.kill(keeper.pid, number)
+    assert Path(f"/proc/{keeper.pid}/comm").read_text() == "clearml-keeper\n"
+    held = {link.readlink() for link in Path(f"/proc/{keeper.pid}/fd").iterdir()}
+    assert held == {Path(os.devnull), started.running.exit_file.path}
+    os.kill(started.running.main.pid, signal.SIGTERM)
+    assert started.running.ended(30)
+    assert started.running.exit_code() == -15
+    patiently(lambda: not keeper.alive)
+
+
+def test_a_keeper_without_an_order_leaves_with_its_runner(tmp_path: Path) -> None:
+    launcher = Launcher.open(Place(tmp_path, "idle"))
+    keeper = ProcessId.from_record(json.loads((tmp_path / "keeper.json").read_text()))
+    assert keeper is not None
+    assert ProcessId.of(keeper.pid) == keeper
+    assert launcher.close() == []
+    assert read_entry(keeper.pid) is None, "it was waited for"
+
+
+def test_when_the_keeper_is_killed_the_exit_code_is_still_known(begin: Begin) -> None:
+    started = begin("import time; print(1, flush=True); time.sleep(0.3); raise SystemExit(7)")
+    started.says()
+    keeper = started.running.family.keeper
+    assert keeper is not None
+    os.kill(keeper.pid, signal.SIGKILL)
+    assert started.running.ended(30)
+    assert started.running.exit_code() == 7
+
+
+def test_when_the_keeper_is_killed_before_its_order_the_process_starts_all_the_same(tmp_path: Path) -> None:
+    launcher = Launcher.open(Place(tmp_path, "keeperless"))
+    keeper = ProcessId.from_record(json.loads((tmp_path / "keeper.json").read_text()))
+    assert keeper is not None
+    os.kill(keeper.pid, signal.SIGKILL)
+    os.waitpid(keeper.pid, 0)
+    plan = LaunchPlan((sys.executable, "-c", "raise SystemExit(4)"), tmp_path, {RUN_MARK: "keeperless"})
+    with (tmp_path / "out").open("wb") as file:
+        running = launcher.start(plan, file.fileno())
+    assert running.ended(30)
+    assert running.exit_code() == 4
+    assert running.sweep() == []
+    running.settle()
+
+
+def test_a_stopped_keeper_is_woken_for_its_news(begin: Begin) -> None:
+    started = begin("print(1, flush=True); raise SystemExit(5)")
+    keeper = started.running.family.keeper
+    assert keeper is not None
+    os.kill(keeper.pid, signal.SIGSTOP)
+    assert started.running.ended(30)
+    assert started.running.exit_code() == 5
+
+
+def test_another_runner_finds_all_that_it_has_to_know(begin: Begin) -> None:
+    started = begin("import time; print(1, flush=True); time.sleep(60)")
+    started.says()
+    place = started.launcher.place
+    found = place.find()
+    assert found is not None
+    assert found.main == started.running.main
+    assert found.family == attrs.evolve(started.running.family, heir=False, strangers=frozenset())
+    assert not found.ended(0)
+    assert found.stop(Manner(grace=20)) == []
+    assert found.exit_code() == -15
+    found.settle()
+    again = place.find()
+    assert again is not None
+    assert again.ended(0)
+    assert again.exit_code() == -15
+
+
+def test_nothing_was_started(tmp_path: Path) -> None:
+    assert Place(tmp_path, "nothing").find() is None
+    assert Place(tmp_path, "nothing").clear() == []
+
+
+def test_the_age_of_a_process(begin: Begin) -> None:
+    started = begin("import time; print(1, flush=True); time.sleep(60)")
+    started.says()
+    assert 0 <= started.running.main.age < 30
 
 
 def test_a_process_is_known_beyond_its_pid() -> None:
     own = ProcessId.of(os.getpid())
     assert own is not None
     assert own.alive
+    assert own.there
     assert ProcessId.from_record(own.to_record()) == own
-    assert not ProcessId(own.pid, own.started + 1, own.boot).alive
-    assert not ProcessId(own.pid, own.started, "another boot").alive
+    assert not attrs.evolve(own, started=own.started + 1).alive
+    assert not attrs.evolve(own, boot="another boot").alive
     assert ProcessId.from_record({"pid": "x"}) is None

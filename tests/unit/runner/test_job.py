@@ -19,7 +19,7 @@ def test_a_job_is_read_again(tmp_path: Path) -> None:
 
 def test_jobs_of_older_and_newer_versions_are_read() -> None:
     oldest = {"run_id": "r", "task_id": "t", "worker_id": "w", "claimed_at": 2.0}
-    assert Job.from_record(oldest) == Job("r", "t", "w", 2.0)
+    assert Job.from_record(oldest) == Job("r", "t", "w", 2.0, boot="")
     newer = {**JOB.to_record(), "format": 9, "container": {"image": "x"}}
     assert Job.from_record(newer) == JOB
     assert Job.from_record({"format": 1}) is None

@@ -1,0 +1,71 @@
+"""A run whose runner died, in the hands of its successor: nothing is run again, nothing is left running unwatched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import attrs
+
+from clearml_agent_clone.launch.ending import describe
+from clearml_agent_clone.launch.local import Place
+from clearml_agent_clone.launch.processes import ProcessId
+from clearml_agent_clone.launch.running import Running
+from clearml_agent_clone.runner.job import Job
+from clearml_agent_clone.runner.journal import State
+from clearml_agent_clone.runner.outcome import Cause, Outcome
+from clearml_agent_clone.runner.user_code import UserCode
+from clearml_agent_clone.util.boot import boot_id
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Recovery:
+    """What a successor does with what it finds.
+
+    Args:
+        job: the run.
+        place: what the launch has written down.
+        predecessor: the runner that died, if it is known who it was.
+        adopt: ``agent.on_runner_loss``: watch a process that still runs, or end it.
+        watch: begins the loops that go with a running process.
+        user_code: makes the watcher of a process.
+        boot: this start of the machine.
+    """
+
+    job: Job
+    place: Place
+    predecessor: ProcessId | None
+    adopt: bool
+    watch: Callable[[Running], None]
+    user_code: Callable[[Running], UserCode]
+    boot: str = attrs.Factory(boot_id)
+
+    def run(self, found: State) -> Outcome:
+        """Bring a run that was found in state ``found`` to its end."""
+        if self._machine_was_restarted():
+            return Outcome(Cause.NODE_LOST, None, f"the machine was restarted while the task was {found.value}")
+        lost = Outcome(Cause.RUNNER_LOST, None, f"the agent's runner died while the task was {found.value}")
+        running = self.place.find() if found is State.RUNNING else None
+        if running is None:
+            left = self.place.clear()
+            if left:
+                log.error("processes did not end even when killed: %s", describe(left))
+            return lost
+        code = self.user_code(running)
+        if running.ended(0):
+            log.warning("the runner died and the task's process ended meanwhile")
+            return code.watch()
+        if not self.adopt:
+            return code.finish(lost)
+        log.warning("the runner died; process %d goes on and is watched by this one", running.main.pid)
+        self.watch(running)
+        return code.watch()
+
+    def _machine_was_restarted(self) -> bool:
+        """By the latest thing that is known to have happened to the run."""
+        processes = (self.place.user(), self.predecessor)
+        boots = [process.boot for process in processes if process is not None] + [self.job.boot]
+        latest = next((boot for boot in boots if boot), self.boot)
+        return latest != self.boot
