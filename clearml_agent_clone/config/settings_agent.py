@@ -207,6 +207,14 @@ class AgentSettings(Section):
         True,
         "Of a line that rewrites itself, such as a progress bar, show the last state",
     )
+    console_max_bytes: int = key(
+        "agent.console_max_bytes",
+        WHOLE,
+        4_294_967_296,
+        "Disk space for console that waits for the server, per task, and never more than half of what is free; the "
+        "middle of what is more is dropped. 0 for half of what is free",
+        own=True,
+    )
     dynamic_gpus_reservation_timeout_sec: float = key(
         "agent.dynamic_gpus_reservation_timeout_sec",
         SECONDS,

@@ -210,6 +210,7 @@ DOCUMENTED = [
     "log_format",
     "log_max_bytes",
     "log_backups",
+    "console_max_bytes",
     "python_install",
 ]
 DOCUMENTED_API = [
