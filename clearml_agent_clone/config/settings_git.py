@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.config.kinds import CREDENTIALS, PATH, SWITCH, TEXT, WHOLE, WORDS, Credential
+from clearml_agent_clone.config.kinds import CREDENTIALS, PATH, SWITCH, TEXT, WHOLE, WORDS, Credential, choice
 from clearml_agent_clone.config.schema import Section, group, key
 
 
@@ -84,7 +84,7 @@ class GitSettings(Section):
     )
     host_keys: str = key(
         "agent.git_host_keys",
-        TEXT,
+        choice("strict", "accept-new"),
         "strict",
         "Keys of ssh hosts: strict (known ones only) or accept-new (a host's first key is kept and trusted from then on)",
         own=True,

@@ -6,25 +6,19 @@ its administration in the mirror. Whatever a task does in its checkout (commit, 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
+
 from clearml_agent_clone.errors import AgentError, Retryable, UserError
-from clearml_agent_clone.source.address import Address, parse_address
+from clearml_agent_clone.source import lfs
+from clearml_agent_clone.source.address import Address
 from clearml_agent_clone.source.faults import explain, is_missing, reason
 from clearml_agent_clone.source.git import Git
-from clearml_agent_clone.source.settings import SourceSettings
-from clearml_agent_clone.util.process import Finished
 
-_FAILED_SUBMODULE = re.compile(
-    r"clone of '(?P<url>[^']*)' into submodule path '(?P<path>[^']*)' failed"
-    r"|in submodule path '(?P<fetched>[^']*)'"
-)
 _OWN_PREFIXES = (b"refs/remotes/origin/", b"refs/tags/")
 
 
@@ -32,90 +26,101 @@ class MissingObjectsError(Exception):
     """The mirror lacks the commit, or something that it needs; fetching may cure it."""
 
 
-def lay_out(root: Path, mirror: Path, commit: str, address: Address, git: Git) -> None:
-    """Make ``root`` a checkout of ``commit``, detached, with the objects of ``mirror``.
+@attrs.frozen
+class Layout:
+    """Where a checkout goes and what it is made from.
 
     Args:
-        root: a folder that does not exist; after an error nothing of it is left.
+        root: the tree; a folder that does not exist or is empty.
+        git_dir: the repository: ``.git`` in ``root``, or a folder elsewhere that a file ``.git`` points to.
         mirror: a bare repository.
-        commit: a full commit id.
         address: recorded as ``origin``.
-        git: with credentials where filters (git-LFS) have to load files.
+        partial: the filter of the mirror's partial clone; empty when it is whole.
+    """
+
+    root: Path
+    git_dir: Path
+    mirror: Path
+    address: Address
+    partial: str = ""
+
+    @property
+    def objects(self) -> str:
+        """Where the mirror's objects are, as git's ``alternates`` file wants it.
+
+        A mirror in the run's own folder is named relative to the checkout, so that both can be moved together.
+        """
+        objects = self.mirror / "objects"
+        if objects.is_relative_to(self.root.parent):
+            return os.path.relpath(objects, self.git_dir / "objects")
+        return str(objects.absolute())
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.git_dir, ignore_errors=True)
+
+
+def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False) -> None:
+    """Make a detached checkout of ``commit``. After an error nothing of it is left.
+
+    Args:
+        layout: where and from what.
+        commit: a full commit id.
+        git: with credentials where filters (git-lfs) have to load files.
+        may_fetch: what a partial mirror lacks is fetched into it; its lock is the caller's.
 
     Raises:
         MissingObjectsError: the mirror does not have all that it takes.
         UserError, Retryable, Fatal: git cannot write the tree.
     """
+    if may_fetch:
+        git = _fetching(layout, git)
     try:
-        _make_git_dir(root, mirror, commit, address)
-        finished = git.quiet("reset", "--hard", "--quiet", commit, cwd=root)
+        _make_git_dir(layout, commit)
+        finished = git.with_config(lfs.configuration(layout.mirror)).quiet(
+            "reset", "--hard", "--quiet", commit, cwd=layout.root
+        )
     except OSError as error:
-        shutil.rmtree(root, ignore_errors=True)
-        raise _unwritable(root, error) from error
+        layout.remove()
+        raise _unwritable(layout.root, error) from error
     except BaseException:  # also when somebody asks to stop: no half tree stays behind
-        shutil.rmtree(root, ignore_errors=True)
+        layout.remove()
         raise
     if finished.ok:
+        _settle(layout, git)
         return
-    shutil.rmtree(root, ignore_errors=True)
+    layout.remove()
+    if lfs.failed(finished):
+        raise lfs.explain(finished, layout.address)
     if is_missing(finished):
         raise MissingObjectsError(reason(finished))
-    raise explain(finished, address)
+    raise explain(finished, layout.address)
 
 
-def has_submodules(root: Path) -> bool:
-    """Whether the checkout asks for submodules."""
-    return (root / ".gitmodules").is_file()
+def _fetching(layout: Layout, git: Git) -> Git:
+    """Git that fetches, in one go, what the tree needs and the mirror lacks, and keeps it in the mirror."""
+    there = git.for_transfer(layout.mirror).with_environ({"GIT_OBJECT_DIRECTORY": str(layout.mirror / "objects")})
+    return there.with_config(_promises(layout))
 
 
-def update_submodules(root: Path, address: Address, settings: SourceSettings, git: Git) -> None:
-    """Check out the submodules, theirs too.
-
-    Raises:
-        UserError, Retryable, Fatal: one cannot be fetched.
-    """
-    equipped = git.for_transfer(root).with_config(_same_transport(address, settings))
-    finished = equipped.shown("submodule", "update", "--init", "--recursive", "--force", "--progress", cwd=root)
-    if not finished.ok:
-        raise _submodule_error(finished, address, root)
+def _promises(layout: Layout) -> list[tuple[str, str]]:
+    return [("remote.origin.promisor", "true"), ("remote.origin.partialclonefilter", layout.partial)]
 
 
-def _submodule_error(finished: Finished, address: Address, root: Path) -> AgentError:
-    match = _FAILED_SUBMODULE.search(finished.output)
-    if match is None:
-        return explain(finished, address)
-    path = (match["path"] or match["fetched"]).removeprefix(f"{root}/")
-    with contextlib.suppress(UserError):
-        address = parse_address(match["url"] or "", allow_local=True)[0]
-    error = explain(finished, address)
-    return type(error)(f'submodule "{path}": {error.message}', remedy=error.remedy, code=error.code)
+def _settle(layout: Layout, git: Git) -> None:
+    """What the task's own git has to know from now on."""
+    lines = lfs.settle(layout.root, layout.git_dir, git)
+    if layout.partial:
+        lines += f'[remote "origin"]\n\tpromisor = true\n\tpartialclonefilter = {layout.partial}\n'
+    if lines:
+        with (layout.git_dir / "config").open("a") as config:
+            config.write(lines)
 
 
-def _same_transport(address: Address, settings: SourceSettings) -> Iterator[tuple[str, str]]:
-    """Configuration that takes submodules over the transport that the settings ask for."""
-    if settings.force_ssh:
-        host = settings.force_ssh_host.rpartition("://")[2].partition("/")[0] or address.host
-        port = f":{settings.force_ssh_port}" if settings.force_ssh_port else ""
-        yield f"url.ssh://{settings.force_ssh_user}@{host}{port}/.insteadOf", f"https://{host}/"
-    elif settings.translate_ssh:
-        for host in dict.fromkeys(credential.host or address.host for credential in settings.credentials):
-            for written in (f"git@{host}:", f"ssh://git@{host}/"):
-                yield f"url.{settings.translate_scheme}://{host}/.insteadOf", written
-
-
-def _borrowed(mirror: Path, root: Path) -> str:
-    """Where the mirror's objects are, as git's ``alternates`` file wants it.
-
-    A mirror in the run's own folder is named relative to the checkout, so that both can be moved together.
-    """
-    objects = mirror / "objects"
-    if objects.is_relative_to(root.parent):
-        return os.path.relpath(objects, root / ".git" / "objects")
-    return str(objects.absolute())
-
-
-def _make_git_dir(root: Path, mirror: Path, commit: str, address: Address) -> None:
-    git_dir = root / ".git"
+def _make_git_dir(layout: Layout, commit: str) -> None:
+    git_dir, mirror = layout.git_dir, layout.mirror
+    layout.root.mkdir(parents=True, exist_ok=True)
+    beside = git_dir != layout.root / ".git"
     (git_dir / "objects" / "info").mkdir(parents=True)
     (git_dir / "objects" / "pack").mkdir()
     remote = git_dir / "refs" / "remotes" / "origin"
@@ -123,13 +128,16 @@ def _make_git_dir(root: Path, mirror: Path, commit: str, address: Address) -> No
     (git_dir / "refs" / "heads").mkdir()
     (git_dir / "refs" / "tags").mkdir()
     (git_dir / "HEAD").write_text(commit + "\n")
-    (git_dir / "config").write_text(_config(commit, address))
-    (git_dir / "objects" / "info" / "alternates").write_text(f"{_borrowed(mirror, root)}\n")
+    tree = os.path.relpath(layout.root, git_dir) if beside else ""
+    (git_dir / "config").write_text(_config(commit, layout.address, tree))
+    (git_dir / "objects" / "info" / "alternates").write_text(f"{layout.objects}\n")
     (git_dir / "packed-refs").write_bytes(_refs(mirror))
     for name, target in (("refs/remotes/origin/HEAD", remote / "HEAD"), ("shallow", git_dir / "shallow")):
         source = mirror / name
         if source.is_file():
             shutil.copyfile(source, target)
+    if beside:
+        (layout.root / ".git").write_text(f"gitdir: {os.path.relpath(git_dir, layout.root)}\n")
 
 
 def _unwritable(root: Path, error: OSError) -> AgentError:
@@ -138,15 +146,20 @@ def _unwritable(root: Path, error: OSError) -> AgentError:
     return UserError(f"cannot write {error.filename or root}: {error.strerror}", code="not-writable")
 
 
-def _config(commit: str, address: Address) -> str:
+def _config(commit: str, address: Address, tree: str) -> str:
     wide = len(commit) == 64  # the repository uses SHA-256
     extension = "[extensions]\n\tobjectFormat = sha256\n" if wide else ""
-    url = address.url.replace("\\", "\\\\").replace('"', '\\"')
+    worktree = f"\tworktree = {_value(tree)}\n" if tree else ""
     return (
         f"[core]\n\trepositoryformatversion = {int(wide)}\n\tfilemode = true\n\tbare = false\n"
-        f"\tlogallrefupdates = true\n{extension}"
-        f'[remote "origin"]\n\turl = "{url}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
+        f"\tlogallrefupdates = true\n{worktree}{extension}"
+        f'[remote "origin"]\n\turl = {_value(address.url)}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
     )
+
+
+def _value(text: str) -> str:
+    """``text`` as a value of git's configuration."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _refs(mirror: Path) -> bytes:
@@ -165,23 +178,3 @@ def _refs(mirror: Path) -> bytes:
         if wanted:
             kept.append(line)
     return b"".join(kept)
-
-
-def checkout_submodule(root: Path, path: str, commit: str, address: Address, git: Git) -> None:
-    """Bring the submodule ``path`` to ``commit``, as the task's uncommitted changes say; empty removes nothing.
-
-    The superproject's index is left as it was, so that ``git status`` shows what its author saw.
-
-    Raises:
-        UserError, Retryable, Fatal: the commit cannot be fetched.
-    """
-    if not commit:
-        return
-    entry = f"160000,{commit},{path}"
-    git.quiet("update-index", "--add", "--cacheinfo", entry, cwd=root)
-    finished = git.for_transfer(root).shown(
-        "submodule", "update", "--init", "--recursive", "--force", "--", path, cwd=root
-    )
-    git.quiet("reset", "--quiet", "--", path, cwd=root)
-    if not finished.ok:
-        raise _submodule_error(finished, address, root)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.source.access import grants_for, lend
 from clearml_agent_clone.source.address import Address
-from clearml_agent_clone.source.checkout import (
-    MissingObjectsError,
-    checkout_submodule,
-    has_submodules,
-    lay_out,
-    update_submodules,
-)
 from clearml_agent_clone.source.entry import Start, check_start, find_working_dir
 from clearml_agent_clone.source.git import Git, git_environ
 from clearml_agent_clone.source.literal import is_too_large_notice, write_literal
-from clearml_agent_clone.source.mirror import Found, Mirror
+from clearml_agent_clone.source.mirror import Found
 from clearml_agent_clone.source.plan import SourcePlan
+from clearml_agent_clone.source.trees import Stopwatch, Trees, Wanted
 from clearml_agent_clone.util.files import private_dir
 from clearml_agent_clone.util.process import Cancel, Console
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.source.submodules import Submodules
 
 
 @attrs.frozen
@@ -110,7 +106,8 @@ class _Repository:
         self._folder = folder
         self._console = console
         self._root = folder / plan.name
-        self._seconds: dict[str, float] = {}
+        self._watch = Stopwatch()
+        self._trees = Trees(plan.settings, folder, self._watch)
         self._had_mirror = False
         environ = git_environ(plan.settings.environ, allow_local=plan.settings.allow_local)
         self._git = Git(environ, console, cancel)
@@ -120,9 +117,9 @@ class _Repository:
         grants = grants_for(self._address, plan.login, plan.settings)
         with lend(grants, self._git, self._folder, plan.settings) as git:
             found = self._checkout(git)
-            if has_submodules(self._root):
-                with self._timed("submodules"):
-                    update_submodules(self._root, self._address, plan.settings, git)
+            if (self._root / ".gitmodules").is_file():
+                with self._watch.step("submodules"):
+                    self._submodules(git).update()
             self._console.say(f"checked out {self._address.url} at {found.commit}{_beside(plan, found)}")
             dirty = self._apply(found, git)
         working_dir = self._working_dir()
@@ -138,67 +135,38 @@ class _Repository:
             tag=plan.tag,
             dirty=dirty,
             reused=self._reused(found),
-            seconds=dict(self._seconds),
+            seconds=dict(self._watch.seconds),
             shell=plan.shell,
         )
 
     def _checkout(self, git: Git) -> Found:
-        """Check out at once when the mirror can have the commit, else after a fetch, at last from a new clone."""
-        mirror = self._mirror(git)
-        revision = self._plan.revision
-        self._had_mirror = mirror.exists
-        if revision.is_exact and self._had_mirror:
-            with contextlib.suppress(MissingObjectsError):
-                self._lay_out(mirror, revision.name, git)
-                return Found(revision.name, "mirror")
-        found = self._obtain(mirror)
-        identity = mirror.identity
-        try:
-            self._lay_out(mirror, found.commit, git)
-        except MissingObjectsError:
-            with self._timed("fetch"):
-                mirror.rebuild(identity)
-            found = attrs.evolve(self._obtain(mirror), how="clone")
-            self._lay_out(mirror, found.commit, git)
-        return found
-
-    def _mirror(self, git: Git) -> Mirror:
-        settings = self._plan.settings
-        arguments, refused = settings.usable_fetch_args()
+        plan = self._plan
+        refused = plan.settings.usable_fetch_args()[1]
         if refused:
             self._console.say(f"agent.git_fetch_args: {' '.join(refused)} cannot be used with a mirror and is left out")
-        return Mirror(
-            self._plan.mirror or self._folder / ".mirror",
-            self._address,
-            git,
-            fetch_args=arguments,
-            attempts=settings.attempts,
-            clone_on_fail=settings.clone_on_pull_fail,
-            verbose=settings.clone_verbose,
-        )
+        wanted = Wanted(self._address, plan.revision, plan.branch, plan.tag)
+        found, self._had_mirror = self._trees.put(wanted, self._root, git)
+        return found
+
+    def _submodules(self, git: Git) -> Submodules:
+        from clearml_agent_clone.source.submodules import Submodules, Superproject  # noqa: PLC0415 - few have any
+
+        return Submodules(Superproject(self._root, self._root / ".git", self._address), self._trees, git)
 
     def _reused(self, found: Found) -> tuple[str, ...]:
         if not self._had_mirror or found.how == "clone":
             return ()
         return ("mirror", "commit") if found.how == "mirror" else ("mirror",)
 
-    def _obtain(self, mirror: Mirror) -> Found:
-        with self._timed("fetch"):
-            return mirror.obtain(self._plan.revision, branch=self._plan.branch, tag=self._plan.tag)
-
-    def _lay_out(self, mirror: Mirror, commit: str, git: Git) -> None:
-        with self._timed("checkout"):
-            lay_out(self._root, mirror.path, commit, self._address, git)
-
     def _apply(self, found: Found, git: Git) -> bool:
         if not self._plan.diff:
             return False
         from clearml_agent_clone.source.diff import apply_diff  # noqa: PLC0415 - most tasks have none
 
-        with self._timed("diff"):
+        with self._watch.step("diff"):
             applied = apply_diff(self._plan.diff, self._root, git, self._base(found))
             for path, commit in applied.submodules:
-                checkout_submodule(self._root, path, commit, self._address, git)
+                self._submodules(git).move(path, commit)
         hint = {"line-ends": ", with the line ends of the files", "three-way": ", by a three-way merge"}
         self._console.say(f"uncommitted changes of {applied.files} file(s) are applied{hint.get(applied.how, '')}")
         return True
@@ -229,14 +197,6 @@ class _Repository:
         state = "is written from the task" if written else "is in the repository; the text in the task is not used"
         self._console.say(f"script {literal.name} {state}")
         return written
-
-    @contextlib.contextmanager
-    def _timed(self, step: str) -> Iterator[None]:
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self._seconds[step] = self._seconds.get(step, 0.0) + time.monotonic() - begin
 
 
 def _use_as_it_is(plan: SourcePlan, root: Path, console: Console) -> SourceResult:

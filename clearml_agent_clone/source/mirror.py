@@ -1,8 +1,7 @@
 """One bare mirror per repository: only fetches write to it, one at a time; checkouts borrow its objects.
 
 Objects never leave a mirror, because a running task's checkout may need them: nothing here prunes, and git is told
-not to. Branches are kept as ``refs/remotes/origin/*`` and tags as ``refs/tags/*``, as a checkout has them, so that
-its refs are a copy of the mirror's file; all else that was fetched stands below ``refs/agent/``.
+not to.
 """
 
 from __future__ import annotations
@@ -17,23 +16,19 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.errors import Cancelled, Fatal, Retryable, UserError
+from clearml_agent_clone.errors import Fatal, UserError
 from clearml_agent_clone.source.address import Address
-from clearml_agent_clone.source.faults import explain, is_corruption, is_no_such_revision, reason
+from clearml_agent_clone.source.faults import explain, is_corruption, is_no_such_revision
 from clearml_agent_clone.source.git import Git, check_version
 from clearml_agent_clone.source.plan import Revision
-from clearml_agent_clone.util.files import private_dir, read_json, write_json
+from clearml_agent_clone.source.refs import HEADS, REQUESTS, TAGS, local_names, steps
+from clearml_agent_clone.source.stamps import Stamps
+from clearml_agent_clone.source.transfer import Transfer
+from clearml_agent_clone.util.files import private_dir
 from clearml_agent_clone.util.process import Finished
 
-_HEADS = "+refs/heads/*:refs/remotes/origin/*"
-_TAGS = "+refs/tags/*:refs/tags/*"
-_REQUESTS = tuple(
-    f"+refs/{name}/*:refs/agent/{name}/*" for name in ("pull", "merge-requests", "pull-requests", "changes")
-)
-_STALE_LOCK = re.compile(r"Unable to create '(?P<path>[^']+\.lock)': File exists")
 _MANY_PACKS = 40
-_PAUSES = (1.0, 4.0)
-_LOCK_PAUSE = 1.0  # longer than any git holds a lock on a ref
+_NO_NETWORK = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # a partial clone fetches when it is looked at
 _APPENDED_CONFIG = "[core]\n\tbare = true\n[gc]\n\tauto = 0\n\tpruneExpire = never\n[maintenance]\n\tauto = false\n"
 
 
@@ -49,6 +44,33 @@ class Found:
     branch: str = ""
 
 
+@attrs.frozen
+class Habits:
+    """How a mirror is filled.
+
+    Args:
+        fetch_args: further arguments for ``git fetch``.
+        depth: commits of history that are fetched; 0 for all.
+        filter: of a partial clone, or empty.
+        attempts: how often a transfer is tried when the network fails in its midst.
+        clone_on_fail: clone again when a fetch fails for a reason that lies in the mirror.
+        verbose: show more of what git does.
+    """
+
+    fetch_args: tuple[str, ...] = ()
+    depth: int = 0
+    filter: str = ""
+    attempts: int = 3
+    clone_on_fail: bool = False
+    verbose: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options that ``git clone`` and ``git fetch`` share."""
+        depth = (f"--depth={self.depth}",) if self.depth else ()
+        return (*depth, *(("--verbose",) if self.verbose else ()), "--progress")
+
+
 class _DamagedError(Exception):
     """Objects in the mirror cannot be read."""
 
@@ -56,25 +78,13 @@ class _DamagedError(Exception):
 class Mirror:
     """The mirror of ``address`` in ``folder``; ``git`` must hold the credentials for transfers."""
 
-    def __init__(
-        self,
-        folder: Path,
-        address: Address,
-        git: Git,
-        *,
-        fetch_args: tuple[str, ...] = (),
-        attempts: int = 3,
-        clone_on_fail: bool = False,
-        verbose: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, address: Address, git: Git, habits: Habits) -> None:
         self.path = folder / "mirror"
         self._folder = folder
         self._address = address
-        self._git = git
-        self._fetch_args = fetch_args
-        self._attempts = attempts
-        self._clone_on_fail = clone_on_fail
-        self._verbose = ("--verbose",) if verbose else ()
+        self._habits = habits
+        self._transfer = Transfer(git, self.path, address, habits.attempts)
+        self._stamps = Stamps(self.path)
 
     @property
     def exists(self) -> bool:
@@ -96,12 +106,12 @@ class Mirror:
             Cancelled: while waiting or fetching.
         """
         asked = time.time()
-        with self._locked():
+        with self.locked():
             self._clean_up()
             try:
                 found = self._obtain_locked(revision, branch, tag, asked)
             except _DamagedError:
-                self._say(f"the mirror of {self._address.url} is damaged, cloning it again")
+                self._transfer.say(f"the mirror of {self._address.url} is damaged, cloning it again")
                 self._clone()
                 found = self._obtain_locked(revision, branch, tag, asked)
         if found is None:
@@ -121,10 +131,10 @@ class Mirror:
 
         Nothing is done when it is no longer the one of ``identity``: another task was here first.
         """
-        with self._locked():
+        with self.locked():
             if self.identity != identity:
                 return
-            self._say(f"the mirror of {self._address.url} is damaged, cloning it again")
+            self._transfer.say(f"the mirror of {self._address.url} is damaged, cloning it again")
             self._clone()
 
     def _obtain_locked(self, revision: Revision, branch: str, tag: str, asked: float) -> Found | None:
@@ -135,21 +145,31 @@ class Mirror:
                 return Found(commit, "clone", self._default_branch() if revision.kind == "head" else "")
             fresh = True
         else:
-            fresh = self._fetched_since(asked, revision)
+            fresh = self._stamps.fetched_since(asked, revision)
             if fresh or revision.kind == "commit":
                 commit = self._find(revision)
                 if commit:
                     return Found(commit, "mirror", self._default_branch() if revision.kind == "head" else "")
         return self._fetch(revision, branch, tag, fresh=fresh)
 
+    @property
+    def _git(self) -> Git:
+        return self._transfer.git
+
+    @property
+    def _remote(self) -> str:
+        """What to fetch from. A partial clone needs its remote by name, to know what was left out on purpose."""
+        return "origin" if self._habits.filter else self._address.url
+
     # --- looking -----------------------------------------------------------------------------------------------
 
     def _find(self, revision: Revision) -> str:
         """The commit in the mirror, or an empty string."""
-        for name in _local_names(revision):
+        for name in local_names(revision):
             found = self._git.quiet(
-                "rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", cwd=self.path
-            )
+                "rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}",
+                cwd=self.path, extra=_NO_NETWORK,
+            )  # fmt: skip
             if found.ok:
                 return found.output.strip()
         return ""
@@ -168,46 +188,43 @@ class Mirror:
     # --- fetching ----------------------------------------------------------------------------------------------
 
     def _fetch(self, revision: Revision, branch: str, tag: str, *, fresh: bool) -> Found | None:
-        self._git = self._git.for_transfer(self.path)
+        self._transfer.git = self._git.for_transfer(self.path)
         if revision.kind == "head":
             return self._fetch_default()
-        for refspecs in self._steps(revision, branch, tag, fresh=fresh):
+        for refspecs in steps(revision, branch, tag, fresh=fresh):
             started = time.time()
-            finished = self._transfer(
-                "fetch", *self._arguments(prune=_HEADS in refspecs), "--", self._address.url, *refspecs
-            )
+            finished = self._transfer.run("fetch", *self._arguments(refspecs), "--", self._remote, *refspecs)
             if not finished.ok and not is_no_such_revision(finished):
                 raise self._failed_fetch(finished)
             if not finished.ok:
-                self._say("looking further")  # git has said what the host does not have
+                self._transfer.say("looking further")  # git has said what the host does not have
                 continue  # what the mirror has under this name is stale
             self._gather()
-            self._remember(started, revision, everything=_HEADS in refspecs)
+            self._stamps.remember(started, revision, everything=HEADS in refspecs)
             commit = self._find(revision)
             if commit:
                 return Found(commit, "fetch")
-        return None
+        return self._deepen(revision)
 
-    def _steps(self, revision: Revision, branch: str, tag: str, *, fresh: bool) -> Iterator[tuple[str, ...]]:
-        """Refspecs to fetch, one set after the other until the revision is here: the smallest first."""
-        if revision.is_exact:
-            yield (f"{revision.name}:refs/agent/commits/{revision.name}",)
-        if not fresh:
-            for heads, tags in _named(revision, branch, tag):
-                yield tuple(
-                    [f"+refs/heads/{name}:refs/remotes/origin/{name}" for name in heads]
-                    + [f"+refs/tags/{name}:refs/tags/{name}" for name in tags]
-                )
-            yield (_HEADS, _TAGS)
-        if revision.kind == "any" and revision.name.startswith("refs/"):
-            yield (f"+{revision.name}:refs/agent/{revision.name.removeprefix('refs/')}",)
-        if revision.kind in {"commit", "any"}:
-            yield _REQUESTS
+    def _deepen(self, revision: Revision) -> Found | None:
+        """What a shallow mirror does not reach may be found in the whole history."""
+        if not (self.path / "shallow").exists() or revision.kind not in {"commit", "any"}:
+            return None
+        self._transfer.say("looking through the whole history")
+        started = time.time()
+        whole = self._arguments((HEADS, TAGS), deep=True)
+        finished = self._transfer.run("fetch", "--unshallow", *whole, "--", self._remote, HEADS, TAGS)
+        if not finished.ok:
+            raise self._failed_fetch(finished)
+        self._gather()
+        self._stamps.remember(started, revision, everything=True)
+        commit = self._find(revision)
+        return Found(commit, "fetch") if commit else None
 
     def _failed_fetch(self, finished: Finished) -> Exception:
         """The error for a failed fetch, or that of a damaged mirror when the fault lies there."""
         error = explain(finished, self._address)
-        if isinstance(error, Fatal) and (self._clone_on_fail or is_corruption(finished) or not self._is_sound()):
+        if isinstance(error, Fatal) and (self._habits.clone_on_fail or is_corruption(finished) or not self._is_sound()):
             return _DamagedError()
         return error
 
@@ -215,7 +232,7 @@ class Mirror:
         return self._git.quiet("fsck", "--connectivity-only", "--no-dangling", "--no-progress", cwd=self.path).ok
 
     def _fetch_default(self) -> Found | None:
-        answer = self._transfer("ls-remote", "--symref", "--", self._address.url, "HEAD", shown=False)
+        answer = self._transfer.run("ls-remote", "--symref", "--", self._address.url, "HEAD", shown=False)
         if not answer.ok:
             raise explain(answer, self._address)
         commit = re.search(r"^([0-9a-f]{40,64})\tHEAD$", answer.output, re.MULTILINE)
@@ -228,25 +245,26 @@ class Mirror:
         found = Found(known, "mirror") if known else self._fetch(wanted, name, "", fresh=False)
         return attrs.evolve(found, branch=name) if found else None
 
-    def _arguments(self, *, prune: bool) -> list[str]:
-        """Arguments of ``git fetch``. A branch that became a folder of branches blocks a fetch unless it is pruned."""
-        chosen = [
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--recurse-submodules=no",
-            "--progress",
-            *self._verbose,
-            *self._fetch_args,
-        ]
-        return [*chosen, "--prune"] if prune else chosen
+    def _arguments(self, refspecs: tuple[str, ...], *, deep: bool = False) -> list[str]:
+        """Arguments of ``git fetch``; ``deep`` for history of any length.
+
+        A branch that became a folder of branches blocks a fetch unless it is pruned. A shallow fetch of nothing
+        (there are no pull requests) fails without a word.
+        """
+        chosen = ["--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]
+        chosen += [*self._habits.options, *self._habits.fetch_args]
+        if deep or refspecs == REQUESTS:
+            chosen = [option for option in chosen if not option.startswith("--depth=")]
+        return [*chosen, "--prune"] if HEADS in refspecs else chosen
 
     def _gather(self) -> None:
         """Keep the mirror quick to read: all refs in one file, which checkouts copy, and not too many packs.
 
-        A geometric repack keeps every object of the packs that it joins, whether anything refers to it or not.
+        A geometric repack keeps every object of the packs that it joins, whether anything refers to it or not. It would
+        mix the packs of a partial clone with those that are whole.
         """
-        self._transfer("pack-refs", "--all", shown=False)
-        if len(list((self.path / "objects" / "pack").glob("*.pack"))) > _MANY_PACKS:
+        self._transfer.run("pack-refs", "--all", shown=False)
+        if not self._habits.filter and len(list((self.path / "objects" / "pack").glob("*.pack"))) > _MANY_PACKS:
             self._git.quiet("repack", "--geometric=2", "-d", "--quiet", cwd=self.path)
 
     def _clean_up(self) -> None:
@@ -261,13 +279,14 @@ class Mirror:
     def _clone(self) -> None:
         """Clone aside and move it into place, so that a mirror is there whole or not at all."""
         check_version(self._git, self._folder)
-        self._git = self._git.for_transfer(self._folder)
+        self._transfer.git = self._git.for_transfer(self._folder)
+        partial = (f"--filter={self._habits.filter}",) if self._habits.filter else ()
         started = time.time()
         incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._folder))
         try:
-            finished = self._transfer(
-                "clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--progress",
-                "--origin=origin", *self._verbose, "--", self._address.url, incoming,
+            finished = self._transfer.run(
+                "clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules",
+                "--no-single-branch", "--origin=origin", *self._habits.options, *partial, "--", self._address.url, incoming,
                 cwd=self._folder, again=incoming,
             )  # fmt: skip
             if not finished.ok:
@@ -275,7 +294,7 @@ class Mirror:
             self._move_in(incoming / ".git")
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
-        self._remember(started, None, everything=True)
+        self._stamps.remember(started, None, everything=True)
 
     def _move_in(self, git_dir: Path) -> None:
         shutil.rmtree(git_dir / "refs" / "heads", ignore_errors=True)  # its own branch, which nobody would update
@@ -292,42 +311,9 @@ class Mirror:
 
     # --- what both need ----------------------------------------------------------------------------------------
 
-    def _transfer(
-        self, *arguments: str | Path, cwd: Path | None = None, again: Path | None = None, shown: bool = True
-    ) -> Finished:
-        """Run git; a network that fails in its midst gets another chance after a pause.
-
-        ``again`` is what a failed attempt may leave behind and has to be gone before the next.
-        """
-        run = self._git.shown if shown else self._git.quiet
-        pauses = iter(_PAUSES[: max(self._attempts - 1, 0)])
-        freed: set[Path] = set()
-        while True:
-            finished = run(*arguments, cwd=cwd or self.path)
-            if finished.ok:
-                return finished
-            stale = _STALE_LOCK.search(finished.errors or finished.output)
-            lock = Path(stale["path"]) if stale else None
-            pause = _LOCK_PAUSE if lock and lock not in freed else next(pauses, None)
-            error = explain(finished, self._address)
-            if pause is None or not (lock or (isinstance(error, Retryable) and error.code != "disk-full")):
-                return finished
-            self._say(f"{reason(finished)}; trying again in {pause:.0f} s")
-            self._wait(pause)
-            if lock:
-                freed.add(lock)
-                self._remove_lock(lock)
-            if again is not None:
-                shutil.rmtree(again, ignore_errors=True)
-
-    def _remove_lock(self, path: Path) -> None:
-        """Remove a lock file of a git that was killed: who holds our lock is the only one to write here."""
-        path = self.path / path  # git names it relative to the mirror, or by its full path
-        if path.resolve().is_relative_to(self.path.resolve()):
-            path.unlink(missing_ok=True)
-
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Hold the lock that allows to write to the mirror; it is gone with its owner."""
         from filelock import FileLock, Timeout  # noqa: PLC0415 - a task whose commit is here never locks
 
         private_dir(self._folder)
@@ -338,74 +324,12 @@ class Mirror:
                 lock.acquire(timeout=0.25, poll_interval=0.05)
             except Timeout:
                 if not told:
-                    self._say(f"waiting for another task that fetches {self._address.url}")
+                    self._transfer.say(f"waiting for another task that fetches {self._address.url}")
                 told = True
-                self._wait(0)
+                self._transfer.wait(0)
                 continue
             break
         try:
             yield
         finally:
             lock.release()
-
-    def _wait(self, seconds: float) -> None:
-        cancel = self._git.cancel
-        if cancel is None:
-            time.sleep(seconds)
-        elif cancel.wait(seconds):
-            raise Cancelled
-
-    def _fetched_since(self, asked: float, revision: Revision) -> bool:
-        stamps = read_json(self.path / "stamps.json")
-        if not isinstance(stamps, dict):
-            return False
-        times = (stamps.get("everything"), stamps.get(str(revision)))
-        return any(isinstance(started, float) and started >= asked for started in times)
-
-    def _remember(self, started: float, revision: Revision | None, *, everything: bool) -> None:
-        """Note when the last transfers began: who asked before need not ask the network again."""
-        stamps = read_json(self.path / "stamps.json")
-        stamps = stamps if isinstance(stamps, dict) else {}
-        stamps = {name: value for name, value in stamps.items() if isinstance(value, float) and value > started - 3600}
-        if everything:
-            stamps["everything"] = started
-        if revision is not None:
-            stamps[str(revision)] = started
-        write_json(self.path / "stamps.json", stamps, durable=False)
-
-    def _say(self, text: str) -> None:
-        if self._git.console is not None:
-            self._git.console.say(text)
-
-
-def _local_names(revision: Revision) -> tuple[str, ...]:
-    name = revision.name
-    match revision.kind:
-        case "commit" if revision.is_exact:
-            return (name,)
-        case "commit":
-            # Few digits may as well be the name of a tag or a branch.
-            return (name, f"refs/tags/{name}", f"refs/remotes/origin/{name}")
-        case "tag":
-            return (f"refs/tags/{name}",)
-        case "branch":
-            return (f"refs/remotes/origin/{name}",)
-        case "any":
-            inner = name.removeprefix("refs/")
-            return (f"refs/tags/{name}", f"refs/remotes/origin/{name}", f"refs/agent/{inner}")
-        case _:
-            return ("refs/remotes/origin/HEAD", "refs/remotes/origin/master", "refs/remotes/origin/main")
-
-
-def _named(revision: Revision, branch: str, tag: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Branches and tags to fetch by name, in turn."""
-    match revision.kind:
-        case "tag":
-            yield [], [revision.name]
-        case "branch":
-            yield [revision.name], []
-        case _:
-            if branch:
-                yield [branch], []
-            if tag:
-                yield [], [tag]

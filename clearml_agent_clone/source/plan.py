@@ -82,10 +82,7 @@ class SourcePlan:
     @property
     def mirror(self) -> Path | None:
         """The folder that keeps the repository's mirror, or None when there is no repository or no cache."""
-        if self.address is None or not self.settings.vcs_cache_enabled:
-            return None
-        digest = hashlib.md5(self.address.url.encode(errors="replace"), usedforsecurity=False).hexdigest()
-        return self.settings.vcs_cache_path / "mirrors" / f"{slug(self.address.name)[:80]}.{digest}"
+        return mirror_folder(self.address, self.settings) if self.address is not None else None
 
     def describe(self) -> list[str]:
         """The plan in lines for people, without secrets."""
@@ -104,6 +101,18 @@ class SourcePlan:
         lines.append(f"working folder: {self.working_dir or '.'}")
         lines.append(f"entry point: {self.entry_point or 'none'}")
         return lines
+
+
+def mirror_folder(address: Address, settings: SourceSettings) -> Path | None:
+    """The folder that keeps the mirror of ``address``; None without cache.
+
+    One that holds less than all has a name of its own, so that the setting may change.
+    """
+    if not settings.vcs_cache_enabled:
+        return None
+    key = address.url + (f" {settings.clone_depth} {settings.clone_filter}" if settings.holds_less else "")
+    digest = hashlib.md5(key.encode(errors="replace"), usedforsecurity=False).hexdigest()
+    return settings.vcs_cache_path / "mirrors" / f"{slug(address.name)[:80]}.{digest}"
 
 
 def plan_source(script: Script, settings: SourceSettings) -> SourcePlan:

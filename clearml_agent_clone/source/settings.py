@@ -25,8 +25,11 @@ _FETCH_KEPT = re.compile(
     r"--(?:force|prune|verbose|quiet|no-progress|ipv4|ipv6|atomic|update-shallow|(?:no-)?show-forced-updates)"
     r"|-[fpvq46]|--(?:jobs=\d+|server-option=\S+)|-j\d+"
 )
+_DEPTH = re.compile(r"--depth=(\d+)")
+_FILTER = re.compile(r"--filter=(\S+)")
+_FILTER_SPEC = re.compile(r"blob:none|blob:limit=\d+[kmg]?|tree:\d+|object:type=\w+|combine:\S+")
 _FETCH_IMPLIED = re.compile(
-    r"--(?:all|(?:no-)?tags|(?:no-)?recurse-submodules|progress|no-auto-gc|no-auto-maintenance|prune-tags)(?:=.*)?|-[tnP]"
+    r"--(?:all|depth=\d+|filter=\S+|(?:no-)?tags|(?:no-)?recurse-submodules|progress|no-auto-gc|no-auto-maintenance|prune-tags)(?:=.*)?|-[tnP]"
 )
 
 
@@ -85,6 +88,8 @@ class SourceSettings:
         vcs_cache_path: folder of the mirrors.
         credentials: the first that is for an address is used.
         fetch_args: further arguments for ``git fetch``.
+        clone_depth: fetch only so many commits of history; 0 is all.
+        clone_filter: of partial clones, such as ``blob:none``; empty for whole ones.
         clone_on_pull_fail: clone again when a fetch into a mirror fails for a reason that lies in the mirror.
         translate_ssh: use https for ssh addresses that there are credentials for.
         translate_scheme: the scheme for that.
@@ -105,6 +110,8 @@ class SourceSettings:
     vcs_cache_path: Path = attrs.Factory(lambda: Path.home() / ".clearml" / "vcs-cache")
     credentials: tuple[GitCredential, ...] = attrs.field(default=(), repr=False)
     fetch_args: tuple[str, ...] = ()
+    clone_depth: int = 0
+    clone_filter: str = ""
     clone_on_pull_fail: bool = False
     translate_ssh: bool = True
     translate_scheme: str = "https"
@@ -135,6 +142,8 @@ class SourceSettings:
             vcs_cache_path=git.cache.path,
             credentials=_credentials(git),
             fetch_args=git.fetch_args,
+            clone_depth=max(git.clone_depth or _whole(_DEPTH, git.fetch_args), 0),
+            clone_filter=_filter(git),
             clone_on_pull_fail=git.cache.clone_on_pull_fail,
             translate_ssh=git.translate_ssh,
             translate_scheme=scheme if scheme in {"https", "http"} else "https",
@@ -142,7 +151,7 @@ class SourceSettings:
             force_ssh_host=git.host,
             force_ssh_user=git.force_ssh_user or "git",
             force_ssh_port=git.force_ssh_port,
-            accept_new_hosts=_accepts_new(git.host_keys),
+            accept_new_hosts=git.host_keys == "accept-new",
             known_hosts=git.known_hosts,
             allow_local=allow_local or git.allow_local,
             clone_verbose=_switch(environ, "CLEARML_AGENT_GIT_CLONE_VERBOSE"),
@@ -151,11 +160,16 @@ class SourceSettings:
             environ=dict(environ),
         )
 
+    @property
+    def holds_less(self) -> bool:
+        """Whether mirrors are shallow or partial."""
+        return bool(self.clone_depth or self.clone_filter)
+
     def usable_fetch_args(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """``fetch_args`` apart: those that are passed to git, and those that have no place here.
 
         What the mirror does anyway (all branches, tags, submodules later) belongs to neither. Options that run
-        programs or change what a mirror holds (``--upload-pack``, ``--depth``) are of the second kind.
+        programs or change what a mirror holds (``--upload-pack``, ``--refmap``) are of the second kind.
         """
         kept, refused = [], []
         arguments = iter(self.fetch_args)
@@ -182,14 +196,21 @@ def _credentials(git: GitSettings) -> tuple[GitCredential, ...]:
     )
 
 
-def _accepts_new(policy: str) -> bool:
-    if policy.lower() not in {"strict", "accept-new"}:
+def _whole(pattern: re.Pattern[str], arguments: tuple[str, ...]) -> int:
+    return next((int(match[1]) for word in arguments if (match := pattern.fullmatch(word))), 0)
+
+
+def _filter(git: GitSettings) -> str:
+    """The filter by its own key, or as people put it among the arguments of ``git fetch``."""
+    among = (match[1] for word in git.fetch_args if (match := _FILTER.fullmatch(word)))
+    chosen = git.clone_filter or next(among, "")
+    if chosen and not _FILTER_SPEC.fullmatch(chosen):
         raise UserError(
-            f'agent.git_host_keys: "{policy}" is not known',
-            remedy="Write strict or accept-new",
+            f'agent.git_clone_filter: "{chosen}" is no filter',
+            remedy="Write blob:none, blob:limit=1m or tree:0",
             code="bad-setting",
         )
-    return policy.lower() == "accept-new"
+    return chosen
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

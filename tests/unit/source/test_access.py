@@ -58,8 +58,9 @@ def test_two_hosts_get_each_its_own(
     fetch(both, repository=git_host.url("project"))
     assert set(git_host.logins) == {("127.0.0.1", "me:one"), ("localhost", "you:two")}
     git_host.asked.clear()
+    anew = attrs.evolve(settings, credentials=(login("", "me", "one"),), vcs_cache_enabled=False)
     with pytest.raises(UserError, match="submodule") as caught:
-        fetch(attrs.evolve(settings, credentials=(login("", "me", "one"),)), repository=git_host.url("project"))
+        fetch(anew, repository=git_host.url("project"))
     assert caught.value.code == "git-auth-failed"
     assert set(git_host.logins) <= {("127.0.0.1", "me:one")}
 
@@ -102,7 +103,7 @@ def test_the_login_of_a_url_is_used_and_never_shown(
 
 
 def test_the_login_of_a_submodules_url_is_not_shown(
-    git_host: GitHost, fetch: Fetch, console: Recorder, upstream: Upstream
+    git_host: GitHost, fetch: Fetch, console: Recorder, upstream: Upstream, settings: SourceSettings
 ) -> None:
     Upstream.new(upstream.path.parent / "library").commit()
     upstream.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../library", "library")
@@ -114,7 +115,7 @@ def test_the_login_of_a_submodules_url_is_not_shown(
     assert "s3cret" not in console.text
     git_host.status = 404
     with pytest.raises(UserError, match="submodule") as caught:
-        fetch(repository=str(upstream.path))
+        fetch(attrs.evolve(settings, vcs_cache_enabled=False), repository=str(upstream.path))
     assert "s3cret" not in str(caught.value) + console.text
 
 
@@ -242,7 +243,7 @@ def test_a_host_that_is_not_there(git_host: GitHost, fetch: Fetch) -> None:
 def test_a_network_that_comes_back(
     git_host: GitHost, fetch: Fetch, settings: SourceSettings, console: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clearml_agent_clone.source.mirror._PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("clearml_agent_clone.source.transfer._PAUSES", (0.01, 0.01))
     git_host.status = 503
     original = Recorder.say
 

@@ -216,7 +216,7 @@ def test_a_damaged_commit_is_not_taken_for_one_that_was_never_pushed(
 def test_locks_of_a_git_that_was_killed(
     upstream: Upstream, fetch: Fetch, settings: SourceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clearml_agent_clone.source.mirror._LOCK_PAUSE", 0.01)
+    monkeypatch.setattr("clearml_agent_clone.source.transfer._LOCK_PAUSE", 0.01)
     fetch(repository=str(upstream.path))
     mirror = mirror_of(settings)
     commit = upstream.commit()

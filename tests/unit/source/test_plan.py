@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,5 +169,31 @@ def test_settings_come_from_configuration_and_environment() -> None:
     assert settings.allow_local
     assert settings.clone_verbose
     assert settings.force_code_dir == "/x"
-    assert settings.usable_fetch_args() == (("--jobs=4",), ("--depth=1", "--upload-pack=evil"))
+    assert settings.usable_fetch_args() == (("--jobs=4",), ("--upload-pack=evil",))
+    assert (settings.clone_depth, settings.clone_filter) == (1, "")
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, (0, "")),
+        ({"clone_depth": 3, "clone_filter": "blob:none"}, (3, "blob:none")),
+        ({"fetch_args": ("--depth=2", "--filter=tree:0")}, (2, "tree:0")),
+        ({"clone_depth": -1}, (0, "")),
+    ],
+)
+def test_shallow_and_partial_clones_are_settings(keys: dict[str, Any], expected: tuple[int, str]) -> None:
+    settings = SourceSettings.from_settings(GitSettings(**keys), {})
+    assert (settings.clone_depth, settings.clone_filter) == expected
+    plan = plan_source(Script(repository="https://host/a", entry_point="a.py"), settings)
+    whole = plan_source(
+        Script(repository="https://host/a", entry_point="a.py"), SourceSettings.from_settings(GitSettings(), {})
+    )
+    assert (plan.mirror == whole.mirror) is not settings.holds_less
+
+
+def test_a_filter_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match="--upload-pack=x") as caught:
+        SourceSettings.from_settings(GitSettings(clone_filter="--upload-pack=x"), {})
+    assert caught.value.code == "bad-setting"
