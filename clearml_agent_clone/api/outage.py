@@ -30,6 +30,7 @@ REFUSED_PAUSE = 30.0
 """Seconds between tries with credentials that were refused; a server may lock out who tries more often."""
 
 _PROBE_PATIENCE = 10.0
+_LOOK_AGAIN = 1.0
 _TELL_AFTER = (2.0, 60.0, 300.0)
 _TELL_EVERY = 600.0
 
@@ -76,7 +77,7 @@ class Outage:
         self._worked_at = float("-inf")
         self._failed_at: dict[str, float] = {}
         self._ticket: Ticket | None = None
-        self._on_back: list[Callable[[], object]] = []
+        self._asking = False
         self.ended = 0
         """How many outages are over: whoever waits for the end of one looks whether it has changed."""
 
@@ -89,23 +90,21 @@ class Outage:
         """Seconds of the clock that counts here."""
         return self._monotonic()
 
-    def on_back(self, call: Callable[[], object]) -> None:
-        """Have ``call`` made, by whichever thread notices, whenever an outage is over."""
-        self._on_back.append(call)
-
     def enter(self, ticket: Ticket | None = None) -> float:
         """Ask for leave to send. 0: go ahead; else seconds after which to ask again.
 
         While the server is away the leave is given to one caller at a time, who has to report by ``worked``, ``failed``
-        or ``gave_up``. A caller that hangs keeps the others waiting for ten seconds at most.
+        or ``gave_up``. The others look again every second what has come of it; a caller that hangs keeps them for ten
+        seconds.
         """
         with self._lock:
             now = self._monotonic()
             if self._away is None:
                 return 0.0
             if self._due > now and (ticket is None or ticket is not self._ticket):
-                return self._due - now
+                return min(self._due - now, _LOOK_AGAIN) if self._asking else self._due - now
             self._ticket = None
+            self._asking = True
             self._due = now + _PROBE_PATIENCE
             return 0.0
 
@@ -127,16 +126,16 @@ class Outage:
             if away is None or now < self._limited_until:
                 return
             self._away = self._ticket = None
+            self._asking = False
             self.ended += 1
         if away.told:
             log.info("server %s answers again after %.0f s, %d tries", self._place, now - away.since, away.tries)
-        for call in self._on_back:
-            call()
 
     def gave_up(self) -> None:
         """The call that had leave was given up by ourselves: the next one may try."""
         with self._lock:
-            self._due = self._monotonic()
+            self._asking = False
+            self._due = max(self._monotonic(), self._limited_until)
 
     def failed(self, error: Failure, endpoint: str, begun: float, pause: float | None = None) -> Ticket | None:
         """A call to ``endpoint`` brought ``error``. Sets the error's ``again_in`` when it concerns everybody.
@@ -158,6 +157,7 @@ class Outage:
             if not limited and (own_trouble or not _concerns_all(error)):
                 return None
             away = self._away = self._away or _Away(error, now, self._clock())
+            self._asking = False
             away.error = error
             away.tries += 1
             wait = self._pause(away) if pause is None else pause

@@ -75,7 +75,7 @@ class Session:
         rng: source of jitter.
 
     Attributes:
-        outage: what is known about the server's being away; see ``Outage.on_back``.
+        outage: what is known about the server's being away.
     """
 
     def __init__(

@@ -182,9 +182,11 @@ class Sender:
     def _back_off(self, now: float, error: AgentError) -> None:
         pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE) * (0.5 + self._draw() / 2)
         asked = getattr(error, "retry_after", None)
-        if isinstance(asked, int | float):
+        if error.again_in is not None:
+            pause = error.again_in  # known to all who talk to this server
+        elif isinstance(asked, int | float):
             pause = max(pause, min(float(asked), _LONGEST_REFUSED_PAUSE))
-        if not self._failures:
+        if not self._failures and not error.told:
             log.warning("console waits for the server: %s", error)
         self._failures += 1
         self.note(error.message)

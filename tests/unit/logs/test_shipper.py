@@ -169,6 +169,21 @@ def test_a_pause_that_the_server_asks_for_is_kept(bench: Bench) -> None:
     assert bench.shipper().step(bench.clock.now) == 7
 
 
+def test_the_console_comes_back_when_everybody_does(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def known() -> None:
+        error = ServerUnreachable("refused")
+        error.again_in, error.told = 1.0, True
+        raise error
+
+    bench.server.before = known
+    bench.spool.write(b"x\n")
+    shipper = bench.shipper()
+    for _ in range(5):
+        assert shipper.step(bench.clock.now) == 1.0
+        bench.clock.now += 1.0
+    assert caplog.messages == []
+
+
 def test_refused_credentials_may_be_mended(bench: Bench) -> None:
     def refuse() -> None:
         raise CredentialsRefused("the key is not known")
