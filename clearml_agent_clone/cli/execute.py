@@ -41,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         dry_run(task, loaded, print)
         return 0
     from clearml_agent_clone.runner.foreground import ForegroundOptions, run_in_foreground  # noqa: PLC0415
+    from clearml_agent_clone.util.files import own_dir  # noqa: PLC0415
 
+    own_dir(loaded.settings.state_dir)
     options = ForegroundOptions(
         clone=arguments.clone,
         require_queue=arguments.require_queue,

@@ -79,6 +79,12 @@ def _parse_apart(path: Path, environ: Mapping[str, str], below: str, folder: Pat
         run([sys.executable, "-c", code], stdin=json.dumps(request).encode(), timeout=_LONGEST_PARSE)
 
 
+def is_stale(entry_file: Path) -> bool:
+    """Whether nobody can have use for an entry any more: its file is gone, or it is none that we understand."""
+    entry = _read_entry(entry_file)
+    return entry is None or not Path(str(entry.get("place", "")).partition("\n")[0]).exists()
+
+
 def serve() -> None:
     """The other process of ``_parse_apart``: what to do comes by stdin, because an environment may hold secrets."""
     request = json.load(sys.stdin)

@@ -30,6 +30,35 @@ def private_dir(path: Path) -> Path:
     return path
 
 
+def own_dir(path: Path) -> Path:
+    """``private_dir`` for a folder whose content we trust: it has to be ours, and ours alone to change.
+
+    Raises:
+        UserError: it belongs to somebody else (``state-dir-foreign``), or others may change it (``state-dir-open``).
+    """
+    private_dir(path)
+    link, found, me = path.lstat(), path.stat(), os.geteuid()
+    if found.st_uid != me:
+        raise UserError(
+            f"the state folder {path} belongs to {_user(found.st_uid)}, and this agent runs as {_user(me)}",
+            remedy="Run it as that user, or set CLEARML_AGENT_STATE_DIR to a folder of your own",
+            code="state-dir-foreign",
+        )
+    if link.st_uid not in {0, me}:
+        raise UserError(
+            f"the state folder {path} is a link that {_user(link.st_uid)} has made",
+            remedy="Remove the link, or set CLEARML_AGENT_STATE_DIR to a folder of your own",
+            code="state-dir-foreign",
+        )
+    if found.st_mode & 0o022:
+        raise UserError(
+            f"the state folder {path} can be changed by other users (mode {found.st_mode & 0o7777:04o})",
+            remedy=f"Look whether they have, then make it private: chmod 700 {path.resolve()}",
+            code="state-dir-open",
+        )
+    return path
+
+
 def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, durable: bool = True) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old content or the new, never a part.
 
@@ -100,3 +129,12 @@ def _explain(error: OSError, path: Path) -> UserError | Retryable:
         remedy="Check the owner and mode of the folder, or set CLEARML_AGENT_STATE_DIR to another one",
         code="not-writable",
     )
+
+
+def _user(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - only the unlucky path needs it
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name} ({uid})"
+    except KeyError:
+        return f"user {uid}"
