@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from clearml_agent_clone.api.access import Retry
+from clearml_agent_clone.api.access import Retry, Timeout
 from clearml_agent_clone.api.session import Session
 from clearml_agent_clone.api.types import Worker
 
@@ -50,9 +50,12 @@ class Workers:
             body["timeout"] = int(timeout)
         self._session.call("workers.register", body, retry=retry)
 
-    def unregister(self, worker: str, queues: Sequence[str] = (), *, retry: Retry | None = None) -> None:
+    def unregister(
+        self, worker: str, queues: Sequence[str] = (), *, retry: Retry | None = None, timeout: Timeout | None = None
+    ) -> None:
         """Make the server forget a worker; one that it does not know is no error."""
-        self._session.call("workers.unregister", {"worker": worker, "queues": list(queues)}, retry=retry)
+        body = {"worker": worker, "queues": list(queues)}
+        self._session.call("workers.unregister", body, retry=retry, timeout=timeout)
 
     def report(
         self,

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from clearml_agent_clone.api.access import ONCE
+from clearml_agent_clone.api.access import ONCE, Retry, Timeout
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.config import Settings
 from clearml_agent_clone.errors import AgentError
@@ -16,6 +16,9 @@ from clearml_agent_clone.monitoring import MachineStats, Sampler, new_sampler
 from clearml_agent_clone.util.loops import Loop
 
 log = logging.getLogger(__name__)
+
+GOODBYE = Timeout(2.0, 5.0)
+"""For the last call of a process; a server that is slower will forget the worker by itself."""
 
 
 @attrs.frozen
@@ -38,6 +41,7 @@ class Reports(Protocol):
         queues: Sequence[str] | None = None,
         stats: MachineStats | None = None,
         tags: Sequence[str] | None = None,
+        retry: Retry | None = None,
     ) -> object: ...
 
 
@@ -47,7 +51,7 @@ class Heartbeat:
     Args:
         reports: the call.
         worker_id: who.
-        queue_ids: the queues that it listens to.
+        queue_ids: the queues that it listens to; they may change while we look on.
         doing: what it does now.
         take_stats: machine samples since the last call, None when there are none yet.
         interval: seconds between reports.
@@ -69,7 +73,7 @@ class Heartbeat:
     ) -> None:
         self._reports = reports
         self._worker_id = worker_id
-        self._queue_ids = list(queue_ids)
+        self._queue_ids = queue_ids
         self._doing = doing
         self._take_stats = take_stats
         self._interval = interval
@@ -87,9 +91,10 @@ class Heartbeat:
             self._worker_id,
             task=doing.task_id or None,
             queue=doing.queue_id or None,
-            queues=self._queue_ids,
+            queues=list(self._queue_ids),
             stats=self._take_stats() if due and not self._first else None,
             tags=self._tags or None,
+            retry=ONCE,
         )
         if due:
             self._next_stats = now + (3.0 if self._first else self._interval)
@@ -120,7 +125,7 @@ class OwnWorker:
     def leave(self) -> None:
         """Make the server forget the worker."""
         try:
-            self._client.workers.unregister(self._worker_id, retry=ONCE)
+            self._client.workers.unregister(self._worker_id, retry=ONCE, timeout=GOODBYE)
         except AgentError as error:
             log.warning("unregister: %s", error)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Requirements, Task
 from clearml_agent_clone.config import Loaded
@@ -125,9 +126,9 @@ class Runner:
     def _watchers(self) -> list[Loop]:
         agent, tasks, task_id = self._loaded.settings.agent, self._client.tasks, self.job.task_id
         longest = agent.abort_callback_max_timeout
-        check = StopCheck(lambda: tasks.status(task_id), self.request_stop, longest_callback=longest)
+        check = StopCheck(lambda: tasks.status(task_id, retry=ONCE), self.request_stop, longest_callback=longest)
         interval = agent.task_ping_interval
-        return [check, Ping(lambda: tasks.ping(task_id), interval)] if interval > 0 else [check]
+        return [check, Ping(lambda: tasks.ping(task_id, retry=ONCE), interval)] if interval > 0 else [check]
 
     def _run_new(self) -> Outcome:
         launcher = Launcher.open(self._place)
@@ -177,10 +178,11 @@ class Runner:
         host = os.uname().nodename
         self._outbox.put(
             "reporting the worker",
-            lambda: client.workers.report(job.worker_id, task=job.task_id, queue=job.queue_id or None),
+            lambda: client.workers.report(job.worker_id, task=job.task_id, queue=job.queue_id or None, retry=ONCE),
         )
         self._outbox.put(
-            "naming the host", lambda: client.tasks.set_runtime(job.task_id, {"_exec_agent_hostname": host})
+            "naming the host",
+            lambda: client.tasks.set_runtime(job.task_id, {"_exec_agent_hostname": host}, retry=ONCE),
         )
         if job.queue_id:
             self._shipper.remark("INFO", f"task {job.task_id} pulled from {job.queue_id} by worker {job.worker_id}")
@@ -193,9 +195,12 @@ class Runner:
         packages = write_back(task.script.requirements, prepared.environment.installed)
         if packages:
             requirements = Requirements.from_wire(packages)
-            self._outbox.put("writing installed packages back", lambda: tasks.set_requirements(task.id, requirements))
+            self._outbox.put(
+                "writing installed packages back", lambda: tasks.set_requirements(task.id, requirements, retry=ONCE)
+            )
         if commit and not task.script.version_num:
-            self._outbox.put("writing the commit back", lambda: tasks.edit(task.id, script={"version_num": commit}))
+            script = {"version_num": commit}
+            self._outbox.put("writing the commit back", lambda: tasks.edit(task.id, script=script, retry=ONCE))
 
     def _run_user_code(self, launcher: Launcher, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
         write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
@@ -263,7 +268,8 @@ class Runner:
         self._patience.begin_last_words()
         ending = outcome.ending_by(self._policy)
         if ending.console and not said_before:
-            self._outbox.drain()
+            given_up = self._patience.given_up
+            self._outbox.drain(given_up.wait, give_up=given_up.is_set)
             self._shipper.remark("ERROR" if ending.verdict is Verdict.FAILED else "INFO", ending.console)
         if outcome.cause is not Cause.NOT_STARTED:
             delivery = self._shipper.finish()
