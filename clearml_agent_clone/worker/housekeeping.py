@@ -70,7 +70,6 @@ class Housekeeping:
 
     Args:
         state_dir: the state folder.
-        raw_output: see ``bound_raw_output``; None without.
         ages: when what goes.
         clock: Unix seconds.
     """
@@ -81,12 +80,10 @@ class Housekeeping:
         self,
         state_dir: Path,
         *,
-        raw_output: Path | None = None,
         ages: Ages | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._state_dir = state_dir
-        self._raw_output = raw_output
         self._ages = ages or Ages()
         self._clock = clock
 
@@ -98,8 +95,8 @@ class Housekeeping:
         if gone:
             log.info("cleared away %d files and folders that nobody uses any more", len(gone))
             log.debug("cleared away: %s", ", ".join(map(str, gone)))
-        if self._raw_output is not None:
-            bound_raw_output(self._raw_output)
+        for file in (self._state_dir / "logs").glob("*.out"):
+            bound_raw_output(file)
         return INTERVAL
 
     def _old(self, path: Path, age: float) -> bool:

@@ -24,9 +24,9 @@ def state(tmp_path: Path) -> Path:
     return private_dir(tmp_path / "state")
 
 
-def clean(state: Path, later: float, raw_output: Path | None = None) -> None:
+def clean(state: Path, later: float) -> None:
     """Housekeeping, ``later`` seconds from now."""
-    keeper = Housekeeping(state, clock=lambda: time.time() + later, raw_output=raw_output)
+    keeper = Housekeeping(state, clock=lambda: time.time() + later)
     assert keeper.step(0.0) == INTERVAL
 
 
@@ -154,7 +154,13 @@ def test_a_clock_that_was_set_back_clears_nothing(state: Path) -> None:
 
 def test_an_empty_or_missing_state_folder_is_clean(state: Path) -> None:
     clean(state, 0)
-    clean(state / "missing", 0, raw_output=state / "none.out")
+    clean(state / "missing", 0)
+
+
+def test_what_agents_print_outside_their_logs_is_bounded(state: Path) -> None:
+    out = touched(state / "logs" / "daemon-host_0.out", "x" * 1_100_000)
+    clean(state, 0)
+    assert (out.stat().st_size, out.with_name("daemon-host_0.out.1").stat().st_size) == (0, 256 * 1024)
 
 
 def test_what_is_being_made_survives_a_cleaner_that_never_rests(state: Path) -> None:
