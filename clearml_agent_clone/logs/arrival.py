@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _ANSWER = 10
+_NEWEST = 500
 
 
 def arrived_by(call: Callable[..., Mapping[str, Any]], task_id: str) -> Callable[[int], bool]:
@@ -22,15 +23,21 @@ def arrived_by(call: Callable[..., Mapping[str, Any]], task_id: str) -> Callable
     """
     from clearml_agent_clone.api.access import ONCE  # noqa: PLC0415 - not all who redact speak HTTP
 
+    def ask(**how: Any) -> list[int | None]:
+        events = call("events.get_task_log", {"task": task_id, **how}, retry=ONCE).get("events") or ()
+        return [_stamp_of(event) for event in events]
+
     def arrived(stamp: int) -> bool:
-        body = {
-            "task": task_id,
-            "from_timestamp": stamp - 1,
-            "navigate_earlier": False,
-            "order": "asc",
-            "batch_size": _ANSWER,
-        }
-        events = call("events.get_task_log", body, retry=ONCE).get("events") or ()
-        return any(event.get("timestamp") == stamp for event in events)
+        found = ask(from_timestamp=stamp - 1, navigate_earlier=False, order="asc", batch_size=_ANSWER)
+        if any(other is not None and other < stamp for other in found):  # a server that knows no from_timestamp
+            found = ask(order="desc", batch_size=_NEWEST)
+        return stamp in found
 
     return arrived
+
+
+def _stamp_of(event: Mapping[str, Any]) -> int | None:
+    try:
+        return int(float(event["timestamp"]))
+    except (KeyError, TypeError, ValueError):
+        return None

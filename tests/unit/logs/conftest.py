@@ -15,15 +15,16 @@ from clearml_agent_clone.logs import Redactor, Shipper, Spool
 
 @attrs.define
 class Clock:
-    """Monotonic seconds and, a fixed distance away, Unix seconds."""
+    """Monotonic seconds and, a distance away that somebody may change, Unix seconds."""
 
     now: float = 100.0
+    skew: float = 1_700_000_000.0
 
     def monotonic(self) -> float:
         return self.now
 
     def unix(self) -> float:
-        return 1_700_000_000.0 + self.now
+        return self.skew + self.now
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
