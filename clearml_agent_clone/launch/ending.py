@@ -39,7 +39,7 @@ def end_all(
         grace: seconds between the first signal and SIGKILL; with 0 there is no first signal.
         signal_first: the signal that they may answer. One that is stopped is continued, or it could not.
         hurried: tells that somebody has no patience any more: the rest of the grace is left out.
-        kill_whole: kills them all in one step where the system has a way to.
+        kill_whole: kills as many as the system can in one step.
         clock: monotonic seconds.
         wait: waits so many seconds.
 
@@ -56,6 +56,7 @@ def end_all(
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     deadline, quiet = clock() + _KILL_PATIENCE, 0
     while True:
+        kill_whole()
         left = find()
         # one look is not atomic: who forks and ends just then may be missed once, hardly twice
         quiet = 0 if left else quiet + 1
@@ -64,7 +65,6 @@ def end_all(
         if left:
             if clock() > deadline:
                 return left
-            kill_whole()
             _kill(left)
             wait(_KILL_PAUSE)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import attrs
 
 from clearml_agent_clone.launch.cgroups import Cgroup
 from clearml_agent_clone.launch.plan import RUN_MARK
-from clearml_agent_clone.launch.processes import Entry, ProcessId, process_table
+from clearml_agent_clone.launch.processes import Entry, ProcessId, process_table, read_entry
 
 
 @attrs.frozen
@@ -39,6 +40,7 @@ class Family:
 
     def members(self) -> list[int]:
         """Pids of those that live now. Our own process is never among them, nor is the keeper, nor are zombies."""
+        grouped = set(self.cgroup.pids()) if self.cgroup is not None else set()
         table = process_table()
         children: dict[int, list[Entry]] = {}
         for entry in table.values():
@@ -46,18 +48,39 @@ class Family:
         spared = {os.getpid(), 0, 1, 2}
         if self.keeper is not None:
             spared.add(self.keeper.pid)
-        found = self._roots(table, children)
+        found = grouped | self._roots(table, children)
         waiting = list(found)
         while waiting:
             for entry in children.get(waiting.pop(), ()):
                 if entry.pid not in found and entry.pid not in spared:
                     found.add(entry.pid)
                     waiting.append(entry.pid)
-        return sorted(pid for pid in found - spared if pid in table and not table[pid].dead)
+        dead = {pid for pid in found if pid in table and table[pid].dead}
+        # who was in the group and is not in the table has gone, and may have left a child there that nobody saw yet
+        return sorted(found - spared - dead)
+
+    def kill(self) -> None:
+        """SIGKILL to all that can be hit in one step, also those that live too briefly to be seen by ``members``."""
+        main = self.main
+        if main is not None and _same_boot(main):
+            entry = read_entry(main.pid)
+            if entry is None or entry.started == main.started:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(main.pid, signal.SIGKILL)  # no other group can have the number while this one lives
+        keeper = self.keeper.pid if self.keeper is not None else 0
+        if self.cgroup is not None and set(self.cgroup.pids()) - {keeper}:
+            self.cgroup.kill()
+
+    def bury(self) -> None:
+        """Wait for the orphans that came to this process and have ended: where pid 1 does not, zombies pile up."""
+        own, known = os.getpid(), {(process.pid, process.started) for process in self.strangers}
+        for entry in process_table().values():
+            if entry.parent == own and entry.dead and (entry.pid, entry.started) not in known:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(entry.pid, os.WNOHANG)
 
     def _roots(self, table: dict[int, Entry], children: dict[int, list[Entry]]) -> set[int]:
-        found = set(self.cgroup.pids()) if self.cgroup is not None else set()
-        found |= self._session(table)
+        found = self._session(table)
         if self.keeper is not None and self.keeper.alive:
             found |= {entry.pid for entry in children.get(self.keeper.pid, ())}
         elif self.heir:

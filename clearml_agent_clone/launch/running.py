@@ -91,6 +91,7 @@ class Running:
             self._handle = -1
         if self.family.heir:
             adopt_orphans(wanted=False)
+            self.family.bury()
         disband(self.family)
 
     def _code_without_keeper(self) -> int | None:
@@ -112,7 +113,7 @@ def end_family(family: Family, manner: Manner, hurried: Callable[[], bool] = nev
         manner.grace,
         signal_first=manner.first,
         hurried=hurried,
-        kill_whole=family.cgroup.kill if family.cgroup is not None else lambda: None,
+        kill_whole=family.kill,
     )
 
 
