@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.errors import Retryable, UserError
 
 if TYPE_CHECKING:
+    import threading
+
     from clearml_agent_clone.api.client import Client
     from clearml_agent_clone.config import Loaded
 
@@ -90,20 +93,39 @@ def _apply_sections(loaded: Loaded) -> None:
             print(result)
 
 
-def connect(loaded: Loaded) -> Client:
-    """A client that is logged in.
+def connect(loaded: Loaded, *, patience: float = math.inf, stop: threading.Event | None = None) -> Client:
+    """A client that is logged in. A server that is away is waited for, after a line that says so.
+
+    Args:
+        loaded: the configuration.
+        patience: seconds to wait.
+        stop: that of the session.
 
     Raises:
-        UserError: no server is configured, or it refuses our credentials.
-        Retryable: the server cannot be reached.
+        UserError: no server is configured, it refuses our credentials, or something else answers in its place.
+        Retryable: the server is still away, or its certificate is not trusted.
     """
     import socket  # noqa: PLC0415
 
     from clearml_agent_clone.api.client import Client  # noqa: PLC0415
-    from clearml_agent_clone.api.session import ServerAccess, Session  # noqa: PLC0415
+    from clearml_agent_clone.api.renewal import access_anew  # noqa: PLC0415
+    from clearml_agent_clone.api.session import ONCE, Retry, ServerAccess, Session  # noqa: PLC0415
     from clearml_agent_clone.config import require_server  # noqa: PLC0415
 
     require_server(loaded.settings)
-    session = Session(ServerAccess.from_settings(loaded.settings.api), host_name=socket.gethostname())
-    session.login()
+    session = Session(
+        ServerAccess.from_settings(loaded.settings.api),
+        host_name=socket.gethostname(),
+        stop=stop,
+        reload=access_anew(loaded),
+    )
+    try:
+        session.login(retry=ONCE)
+    except Retryable as error:
+        if not getattr(error, "passing", True):
+            raise
+        limit = "until it answers" if patience == math.inf else f"for {patience / 60:.0f} minutes"
+        print(f"clearml_agent: WARNING: {error}. Trying again {limit}; Ctrl-C ends it", file=sys.stderr, flush=True)
+        session.login(retry=Retry(attempts=sys.maxsize, total=patience))
+        print("clearml_agent: the server answers", file=sys.stderr, flush=True)
     return Client(session)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from clearml_agent_clone.api.client import Client
     from clearml_agent_clone.api.types import Task
 
+_PATIENCE = 600.0
+"""Seconds for which a server that is away is waited for: a job of Slurm or Kubernetes must not hold its GPU for ever."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
@@ -32,10 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    import threading  # noqa: PLC0415
+
     from clearml_agent_clone.runner.preparation import dry_run  # noqa: PLC0415
 
     loaded = common.load(arguments)
-    client = common.connect(loaded)
+    stop = threading.Event()
+    client = common.connect(loaded, patience=_PATIENCE, stop=stop)
     task = _find(client, arguments.id)
     if arguments.dry_run:
         dry_run(task, loaded, print)
@@ -54,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         optimize=arguments.optimize,
         keep_run=arguments.debug,
     )
-    return run_in_foreground(task, loaded, client, options)
+    return run_in_foreground(task, loaded, client, options, stop)
 
 
 def _find(client: Client, name_or_id: str) -> Task:

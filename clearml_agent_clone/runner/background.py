@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil  # noqa: F401
 
 from clearml_agent_clone.api.client import Client
+from clearml_agent_clone.api.renewal import access_anew
 from clearml_agent_clone.api.session import ServerAccess, Session
 from clearml_agent_clone.config import load_settings
 from clearml_agent_clone.errors import AgentError
@@ -44,7 +45,13 @@ def run_in_background(path: Path) -> Outcome:
     """Run the task whose folder is ``path``."""
     loaded = load_settings()
     given_up = threading.Event()
-    session = Session(ServerAccess.from_settings(loaded.settings.api), host_name=socket.gethostname(), stop=given_up)
+    session = Session(
+        ServerAccess.from_settings(loaded.settings.api),
+        host_name=socket.gethostname(),
+        stop=given_up,
+        known=True,  # the task came from there
+        reload=access_anew(loaded),
+    )
     client = Client(session)
     folder = RunFolder(path)
     job = folder.job()

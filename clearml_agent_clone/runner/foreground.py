@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import TextIO
@@ -46,8 +47,10 @@ class ForegroundOptions:
     keep_run: bool = False
 
 
-def run_in_foreground(task: Task, loaded: Loaded, client: Client, options: ForegroundOptions) -> int:
-    """Run ``task`` and return the exit code of the command.
+def run_in_foreground(
+    task: Task, loaded: Loaded, client: Client, options: ForegroundOptions, given_up: threading.Event
+) -> int:
+    """Run ``task`` and return the exit code of the command. ``given_up`` is the ``stop`` of the client's session.
 
     Raises:
         UserError: the task must not be run, or is in no queue although it has to be.
@@ -73,7 +76,7 @@ def run_in_foreground(task: Task, loaded: Loaded, client: Client, options: Foreg
     os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: whatever happens to us, they can be found
     own = OwnWorker(worker_id, task.id, "", settings, client)
     with _screens(options.log_file) as screens:
-        runner = Runner(folder, loaded, client, screens=screens, more_loops=own.loops)
+        runner = Runner(folder, loaded, client, screens=screens, more_loops=own.loops, given_up=given_up)
         with stop_on_signals(runner):
             outcome = runner.run()
     own.leave()
