@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from clearml_agent_clone.api.access import ONCE, Timeout
+from clearml_agent_clone.api.access import ONCE, Retry, Timeout
 from clearml_agent_clone.api.calls_tasks import LOOKS_LIKE_ID, pattern_of
-from clearml_agent_clone.api.errors import InvalidRequest, NotFound, Subcode
+from clearml_agent_clone.api.errors import InvalidRequest, NotFound
+from clearml_agent_clone.api.put_back import waiting_in
 from clearml_agent_clone.api.session import Session
 from clearml_agent_clone.api.types import Entry, Queue, text
 from clearml_agent_clone.errors import UserError
@@ -103,7 +104,7 @@ class Queues:
             None when there is no task now, or none came while waiting.
 
         Raises:
-            InvalidRequest: not one of the queues exists.
+            InvalidRequest: a queue is gone, and no other has a task now.
             Cancelled: the wait was interrupted.
         """
         if not queue_ids:
@@ -112,24 +113,11 @@ class Queues:
         body = {"claim": claim} if claim and CLAIM in extensions else {}
         if WAIT not in extensions:
             return self._poll(queue_ids, body)
-        try:
-            return self._wait(queue_ids, wait, body)
-        except InvalidRequest as error:
-            if not error.is_about(Subcode.NO_SUCH_QUEUE):
-                raise
-            left = [queue.id for queue in self.all(queue_ids)]
-            if not left or len(left) == len(queue_ids):
-                raise
-            return self._wait(left, wait, body)  # a queue was deleted: go on with the others
+        return self._wait(queue_ids, wait, body)
 
-    def put_back_first(self, task_id: str, queue_id: str) -> None:
-        """Undo ``next``: the task becomes the queue's first again. It must still be in status queued."""
-        try:
-            self._session.call("queues.add_task", {"queue": queue_id, "task": task_id})
-        except InvalidRequest as error:
-            if not error.is_about(Subcode.ALREADY_QUEUED):
-                raise
-        self._session.call("queues.move_task_to_front", {"queue": queue_id, "task": task_id})
+    def waiting(self, queue_id: str, *, retry: Retry | None = None) -> list[str]:
+        """The tasks that wait in a queue, the next first; none when it is gone."""
+        return waiting_in(self._session, queue_id, retry)
 
     def _wait(self, queue_ids: Sequence[str], wait: float, body: Mapping[str, Any]) -> Entry | None:
         timeout = self._session.access.timeout
@@ -144,7 +132,6 @@ class Queues:
 
     def _poll(self, queue_ids: Sequence[str], body: Mapping[str, Any]) -> Entry | None:
         missing: InvalidRequest | None = None
-        answered = False
         for queue_id in queue_ids:
             try:
                 data = self._session.call(
@@ -153,11 +140,10 @@ class Queues:
             except InvalidRequest as error:
                 missing = error  # a queue was deleted: the others still count
                 continue
-            answered = True
             entry = Entry.from_wire(data.get("entry"), queue_id)
             if entry is not None:
                 return entry
-        if missing is not None and not answered:
+        if missing is not None:
             raise missing
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.errors import EndpointMissing, InvalidRequest, NotFound, Subcode
-from clearml_agent_clone.api.put_back import PutBack
+from clearml_agent_clone.api.put_back import Place, PutBack, fail_taken, is_ours, queued_places, rescue
 from clearml_agent_clone.api.session import Session
 from clearml_agent_clone.api.types import Requirements, Task, TaskState
 from clearml_agent_clone.errors import UserError
@@ -123,7 +123,14 @@ class Tasks:
         return bool(self._session.call("tasks.dequeue", _given(body)).get("updated"))
 
     def put_back(
-        self, task_id: str, queue_id: str, *, reason: str = "", message: str = "", retry: Retry | None = None
+        self,
+        task_id: str,
+        queue_id: str,
+        *,
+        reason: str = "",
+        message: str = "",
+        worker_id: str = "",
+        retry: Retry | None = None,
     ) -> bool:
         """Make a task that we took the first of its queue again, whatever it has become: queued in no queue, in
         progress, a draft, stopped or failed. Nothing that it has produced is deleted. Safe to repeat, also after an
@@ -134,6 +141,8 @@ class Tasks:
             queue_id: the queue it came from.
             reason: for the task's record; a task that was only popped keeps its own.
             message: likewise.
+            worker_id: who took it. With this a task that another worker has begun to run is left to it, which counts
+                as True; of use when time has passed.
             retry: patience with each of the calls.
 
         Returns:
@@ -143,7 +152,27 @@ class Tasks:
         Raises:
             ServerUnreachable, ServerBusy: it is not settled yet.
         """
-        return PutBack(self._session, task_id, queue_id, reason=reason, message=message, retry=retry).run()
+        return PutBack(
+            self._session, task_id, queue_id, reason=reason, message=message, worker_id=worker_id, retry=retry
+        ).run()
+
+    def fail_taken(
+        self, task_id: str, worker_id: str, *, reason: str, message: str = "", retry: Retry | None = None
+    ) -> bool:
+        """Set a task failed that ``worker_id`` took; False when it has gone on without us: see ``fail_taken`` there."""
+        return fail_taken(self._session, task_id, worker_id, reason=reason, message=message, retry=retry)
+
+    def queued(self, *, retry: Retry | None = None) -> list[Place]:
+        """Where every task in status queued stands."""
+        return queued_places(self._session, retry)
+
+    def rescue(self, seen: Place, *, reason: str, message: str, retry: Retry | None = None) -> bool:
+        """Put a task back that is queued but in no queue, once among all who try; see ``rescue`` there."""
+        return rescue(self._session, seen, reason=reason, message=message, retry=retry)
+
+    def half_rescued(self, task_id: str, message: str, *, retry: Retry | None = None) -> bool:
+        """Whether a ``rescue`` with this message was cut off in the middle; ``put_back`` ends it."""
+        return is_ours(self._session, task_id, message, retry)
 
     def clone(self, task_id: str, *, name: str = "", parent: str = "") -> str:
         """Make a copy in status created and return its id; ``parent`` is the id of the task it is recorded under."""

@@ -1,7 +1,7 @@
-"""Put a task that was taken back to the head of its queue, whatever became of it since.
+"""What becomes of a task that was taken and is not run: back to the head of its queue, or failed.
 
-The server has no such call, so it takes several, any of whose answers may get lost. Adding a task twice would run it
-twice; so after a call of which it is unknown whether the server acted on it, the task is looked at again, and nothing
+For the first the server has no one call, so it takes several, any of whose answers may get lost. Adding a task twice
+would run it twice; so after a call of which it is unknown whether the server acted on it, the task is looked at again, and nothing
 is repeated that may have happened.
 """
 
@@ -16,7 +16,7 @@ import attrs
 
 from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.errors import InvalidRequest, ServerBusy, ServerUnreachable, Subcode
-from clearml_agent_clone.api.types import TaskStatus
+from clearml_agent_clone.api.types import TaskStatus, text
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,8 @@ three, between one call and the next. For that long a task that is queued but in
 
 _LOOK = 1.0
 _ROUNDS = 8
-_FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "execution.queue"]
+_FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "execution.queue", "last_worker"]
+_PAGE = 500
 _ENQUEUED_FROM = frozenset({TaskStatus.CREATED, TaskStatus.STOPPED, TaskStatus.FAILED})
 
 
@@ -40,30 +41,65 @@ class Caller(Protocol):
 
 @attrs.frozen
 class Place:
-    """Where a task stands; equal to an earlier one if nobody changed its status in between."""
+    """Where a task stands; equal to an earlier one if nobody changed its status in between.
 
+    ``changed`` is the server's stamp of the last change of status, ``queue`` the id of the queue that it was put into
+    last, ``worker`` who reported it last.
+    """
+
+    task: str
     status: TaskStatus
     reason: str
     message: str
     changed: str
     queue: str
+    worker: str = attrs.field(default="", eq=False)
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Place:
+        execution = data.get("execution")
+        return cls(
+            text(data.get("id")),
+            TaskStatus.from_wire(data.get("status")),
+            text(data.get("status_reason")),
+            text(data.get("status_message")),
+            text(data.get("status_changed")),
+            text(execution.get("queue")) if isinstance(execution, Mapping) else "",
+            text(data.get("last_worker")),
+        )
+
+    def is_run_by_another_than(self, worker_id: str) -> bool:
+        """Whether another worker has reported the task, and this one has not set its status since."""
+        return self.worker not in {"", worker_id} and worker_id not in self.message
 
     @classmethod
     def of(cls, session: Caller, task_id: str, retry: Retry | None = None) -> Place | None:
         """The place of a task, None when it is gone."""
         query = {"id": [task_id], "only_fields": _FIELDS, "search_hidden": True}
-        found = session.call("tasks.get_all", query, retry=retry).get("tasks")
-        if not isinstance(found, list) or not found or not isinstance(found[0], Mapping):
-            return None
-        task = found[0]
-        execution = task.get("execution")
-        return cls(
-            TaskStatus.from_wire(task.get("status")),
-            str(task.get("status_reason") or ""),
-            str(task.get("status_message") or ""),
-            str(task.get("status_changed") or ""),
-            str(execution.get("queue") or "") if isinstance(execution, Mapping) else "",
-        )
+        found = _dicts(session.call("tasks.get_all", query, retry=retry).get("tasks"))
+        return cls.from_wire(found[0]) if found else None
+
+
+def queued_places(session: Caller, retry: Retry | None = None) -> list[Place]:
+    """The places of all tasks in status queued."""
+    places: list[Place] = []
+    while True:
+        page = {"page": len(places) // _PAGE, "page_size": _PAGE, "order_by": ["id"]}
+        query = {"status": [TaskStatus.QUEUED.value], "only_fields": _FIELDS, "search_hidden": True, **page}
+        found = _dicts(session.call("tasks.get_all", query, retry=retry).get("tasks"))
+        places += map(Place.from_wire, found)
+        if len(found) < _PAGE:
+            return places
+
+
+def waiting_in(session: Caller, queue_id: str, retry: Retry | None = None) -> list[str]:
+    """The tasks that wait in a queue, none when it is gone."""
+    try:
+        queue = session.call("queues.get_by_id", {"queue": queue_id}, retry=retry).get("queue")
+    except InvalidRequest:
+        return []
+    entries = _dicts(queue.get("entries")) if isinstance(queue, Mapping) else []
+    return [text(entry.get("task")) for entry in entries]
 
 
 class PutBack:
@@ -75,6 +111,7 @@ class PutBack:
         queue_id: where it came from.
         reason: for the task's record.
         message: for the task's record.
+        worker_id: who took the task; one that another worker runs now is left to it.
         retry: patience with each call.
         wait: waits so many seconds.
     """
@@ -87,6 +124,7 @@ class PutBack:
         *,
         reason: str = "",
         message: str = "",
+        worker_id: str = "",
         retry: Retry | None = None,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -95,6 +133,7 @@ class PutBack:
         self._queue = queue_id
         words = {"status_reason": reason, "status_message": message}
         self._words = {name: value for name, value in words.items() if value}
+        self._worker = worker_id
         self._retry = retry
         self._wait = wait
         self._dequeued = False
@@ -125,6 +164,8 @@ class PutBack:
         if place.status in _ENQUEUED_FROM:
             return self._enqueue(place)
         if place.status is TaskStatus.IN_PROGRESS:
+            if self._worker and place.is_run_by_another_than(self._worker):
+                return True
             self._end_running()
             return None
         return False
@@ -133,7 +174,7 @@ class PutBack:
         front = self._to_front()
         if front is not None:
             return front
-        if place.queue not in {"", self._queue} and self._waits_in(place.queue):
+        if place.queue not in {"", self._queue} and self._task in waiting_in(self._session, place.queue, self._retry):
             return True  # somebody has moved it to another queue
         try:
             # Not enqueue: on a task that is queued already some servers refuse it, and others would note "queued" as
@@ -217,12 +258,74 @@ class PutBack:
             return None
         return True
 
-    def _waits_in(self, queue_id: str) -> bool:
-        try:
-            queue = self._session.call("queues.get_by_id", {"queue": queue_id}, retry=self._retry).get("queue")
-        except InvalidRequest:
+
+def rescue(session: Caller, seen: Place, *, reason: str, message: str, retry: Retry | None = None) -> bool:
+    """Put a task back that was queued but in no queue; several agents may try, and one of them succeeds.
+
+    The task goes by way of ``created``, because that is a step which the server does for one caller only, and which
+    leaves a trace for the others.
+
+    Args:
+        session: the server.
+        seen: how the task has been found for long.
+        reason: for the task's record.
+        message: likewise; one that nobody else uses, so that it tells our own work after a lost answer.
+        retry: patience with each of the calls.
+
+    Returns:
+        False when somebody else has taken care of it.
+    """
+    task_id = seen.task
+    if Place.of(session, task_id, retry) != seen or task_id in waiting_in(session, seen.queue, retry):
+        return False
+    body = {"task": task_id, "new_status": TaskStatus.CREATED.value, "status_reason": reason, "status_message": message}
+    try:
+        ours = bool(session.call("tasks.dequeue", body, retry=retry).get("updated"))
+    except InvalidRequest as error:
+        log.debug("dequeue: %s", error)
+        ours = True  # a server that refuses this for a task in no queue leaves us without the safe way
+    if not ours and not is_ours(session, task_id, message, retry):
+        return False
+    return PutBack(session, task_id, seen.queue, reason=reason, message=message, retry=retry).run()
+
+
+def is_ours(session: Caller, task_id: str, message: str, retry: Retry | None = None) -> bool:
+    """Whether the task is where ``rescue`` with this message leaves it between its two steps."""
+    place = Place.of(session, task_id, retry)
+    return place is not None and place.status is TaskStatus.CREATED and place.message == message
+
+
+def fail_taken(
+    session: Caller,
+    task_id: str,
+    worker_id: str,
+    *,
+    reason: str,
+    message: str = "",
+    retry: Retry | None = None,
+) -> bool:
+    """Set a task failed that ``worker_id`` took, unless it has gone on without us: waits again, runs elsewhere, ended.
+
+    Returns:
+        Whether it is failed now, and by us.
+    """
+    place = Place.of(session, task_id, retry)
+    if place is None:
+        return False
+    if place.status is TaskStatus.QUEUED:
+        if task_id in waiting_in(session, place.queue, retry):
             return False
-        entries = queue.get("entries") if isinstance(queue, Mapping) else None
-        return isinstance(entries, list) and any(
-            isinstance(entry, Mapping) and entry.get("task") == self._task for entry in entries
-        )
+    elif place.status is not TaskStatus.IN_PROGRESS or place.is_run_by_another_than(worker_id):
+        return False
+    words = {"status_reason": reason, "status_message": message}
+    body = {"task": task_id, **{name: value for name, value in words.items() if value}}
+    try:
+        session.call("tasks.failed", {**body, "force": place.status is TaskStatus.QUEUED}, retry=retry)
+    except InvalidRequest as error:
+        log.warning("task %s could not be set failed: %s", task_id, error)
+        return False
+    return True
+
+
+def _dicts(found: object) -> list[Mapping[str, Any]]:
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []

@@ -54,7 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--stop", nargs="*", metavar="WORKER", help="stop the agent that these flags would start, or those named"
     )
-    parser.add_argument("--drain", action="store_true", help="with --stop: let running tasks finish first")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--drain", action="store_true", help="with --stop: let running tasks finish first")
+    how.add_argument("--now", action="store_true", help="with --stop: kill running tasks, without time to save")
     parser.add_argument(
         "--metrics-port",
         metavar="[HOST:]PORT",
@@ -74,33 +76,60 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--check-bootstrap",
         "--use-owner-token",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, refuse=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from clearml_agent_clone.launch.gpus import choose_gpus  # noqa: PLC0415 - only when it runs
+    from clearml_agent_clone.util.files import own_dir  # noqa: PLC0415
 
     services = arguments.services_mode not in {None, 0}
     choice = choose_gpus(arguments.gpus, cpu_only=arguments.cpu_only or services, environ=os.environ)
-    loaded = common.load(arguments)
     if arguments.stop is not None:
-        from clearml_agent_clone.worker.stopping import stop_agents  # noqa: PLC0415
-
-        names = arguments.stop or None
-        return stop_agents(
-            loaded.settings.state_dir,
-            _name(loaded, choice),
-            names,
-            queues=tuple(arguments.queue or ()),
-            drain=arguments.drain,
-            say=print,
-        )
+        return _stop(arguments, choice)
+    if arguments.drain or arguments.now:
+        arguments.refuse(f"--{'drain' if arguments.drain else 'now'} goes with --stop")
+    loaded = common.load(arguments)
+    own_dir(loaded.settings.state_dir)
     if arguments.detached and not arguments.foreground:
         from clearml_agent_clone.worker.detach import start_detached  # noqa: PLC0415
 
         return start_detached(loaded.settings.state_dir, print)
     return _work(arguments, loaded, choice, services=services)
+
+
+def _stop(arguments: argparse.Namespace, choice: GpuChoice) -> int:
+    """``--stop``: of the configuration it needs the state folder and the worker's name."""
+    from functools import partial  # noqa: PLC0415
+
+    from clearml_agent_clone.worker.stopmode import StopMode  # noqa: PLC0415
+    from clearml_agent_clone.worker.stopping import stop_agents  # noqa: PLC0415
+
+    try:
+        loaded = common.load(arguments)
+    except UserError as error:
+        print(f"clearml_agent: {error}\nclearml_agent: going on without the configuration file", file=sys.stderr)
+        loaded = _without_file()
+    return stop_agents(
+        loaded.settings.state_dir,
+        _name(loaded, choice),
+        arguments.stop or None,
+        queues=tuple(arguments.queue or ()),
+        mode=StopMode.DRAIN if arguments.drain else StopMode.NOW if arguments.now else StopMode.STOP,
+        grace=loaded.settings.agent.abort_grace_sec,
+        say=partial(print, flush=True),
+    )
+
+
+def _without_file() -> Loaded:
+    """The settings that the environment alone gives."""
+    import tempfile  # noqa: PLC0415
+
+    from clearml_agent_clone.config import load_settings  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile(suffix=".conf") as empty:
+        return load_settings(Path(empty.name))
 
 
 def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, services: bool) -> int:

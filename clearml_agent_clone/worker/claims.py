@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import uuid
+import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
+from clearml_agent_clone.api.errors import InvalidRequest, ServerBusy, ServerUnreachable, Subcode
 from clearml_agent_clone.api.types import Entry
-from clearml_agent_clone.errors import AgentError
-from clearml_agent_clone.util.files import read_json, write_json
+from clearml_agent_clone.errors import AgentError, Cancelled
+from clearml_agent_clone.worker.listening import Listening
+from clearml_agent_clone.worker.records import ClaimRecord, PollRecord
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 25.0
 """How long a server that can wait is asked to hold a poll; under the half minute at which proxies close a connection."""
+
+FIRST_HOLD = 5.0
+LONGEST_HOLD = 300.0
 
 _WHEN_FULL = 3600.0
 
@@ -27,9 +31,6 @@ class TaskSource(Protocol):
     def next(self, queue_ids: Sequence[str], *, wait: float = 0.0, claim: str = "") -> Entry | None:
         """The next task of the first queue that has one; None when there is none after ``wait`` seconds."""
 
-    def put_back_first(self, task_id: str, queue_id: str) -> None:
-        """Make the task the queue's first again."""
-
     @property
     def waits(self) -> bool:
         """Whether the server holds the call until a task comes, instead of answering at once."""
@@ -39,28 +40,32 @@ class TaskSource(Protocol):
         """Whether the server answers the same claim with the same task."""
 
 
-class ClaimRecord:
-    """The claim's id, on disk before the call that pops a task.
+class HoldOff:
+    """A pause before the next task is taken, when the last could not be started: longer each time, until one can be.
 
-    A server that knows claims answers the same id with the same task, so a reply that was lost with us, or on its
-    way, is asked for again by whoever comes next. The id changes only when its task is safely written down.
+    Without it a machine with a full disk would take the same task from the head of its queue again and again, and
+    keep it from the machines that could run it.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        record = read_json(file)
-        self._id = str(record.get("claim", "")) if isinstance(record, dict) else ""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = 0.0
+        self._next = FIRST_HOLD
 
-    def current(self) -> str:
-        """The id to use now, made and written down if there is none."""
-        if not self._id:
-            self._id = uuid.uuid4().hex
-            write_json(self._file, {"claim": self._id})
-        return self._id
+    def failed(self) -> float:
+        """A task could not be started; returns the seconds for which none is taken."""
+        pause = self._next
+        self._until = self._clock() + pause
+        self._next = min(self._next * 2, LONGEST_HOLD)
+        return pause
 
-    def settled(self) -> None:
-        """The task of the current id is written down elsewhere."""
-        self._id = ""
+    def worked(self) -> None:
+        """A task was started."""
+        self._next = FIRST_HOLD
+
+    def left(self) -> float:
+        """Seconds until a task may be taken."""
+        return max(0.0, self._until - self._clock())
 
 
 class Claims:
@@ -68,12 +73,17 @@ class Claims:
 
     Args:
         source: the server's queues.
-        queue_ids: by priority.
+        listening: which queues, by priority.
         record: see ``ClaimRecord``.
+        polls: see ``PollRecord``.
         free: how many tasks may be started now.
-        accept: writes the task down and starts it; when it returns, the task is ours.
+        accept: writes the task of a claim down and starts it; when it returns, the task is ours. What it raises means
+            that nothing is written down.
+        give_up: has the task that could not be accepted run by somebody else, or failed, as the settings say.
+        hold: the pause after such a task.
         interval: seconds between polls of a server that cannot wait.
         fair: go round the queues instead of always starting with the first.
+        clock: Unix seconds.
     """
 
     name = "claim"
@@ -81,41 +91,99 @@ class Claims:
     def __init__(
         self,
         source: TaskSource,
-        queue_ids: Sequence[str],
+        listening: Listening,
         record: ClaimRecord,
+        polls: PollRecord,
         *,
         free: Callable[[], int],
-        accept: Callable[[Entry], None],
+        accept: Callable[[Entry, str], None],
+        give_up: Callable[[Entry, str], None],
+        hold: HoldOff,
         interval: float,
         fair: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
-        self._queue_ids = list(queue_ids)
+        self._listening = listening
         self._record = record
+        self._polls = polls
         self._free = free
         self._accept = accept
+        self._give_up = give_up
+        self._hold = hold
         self._interval = interval
         self._fair = fair
+        self._clock = clock
+        self._served = ""
+        self._unaccepted: tuple[Entry, str] | None = None
 
     def step(self, now: float) -> float:
         """Ask once; a task that comes is accepted before this returns."""
-        del now
+        if self._unaccepted is not None:
+            self._return_it(*self._unaccepted)
         if self._free() <= 0:
             return _WHEN_FULL  # whoever frees a slot wakes us
-        entry = self._source.next(self._queue_ids, wait=LONGEST_WAIT, claim=self._record.current())
+        self._listening.look(now)
+        pause = self._hold.left() or self._listening.pause(now)
+        if pause > 0:
+            return pause
+        claim = self._record.current()
+        try:
+            entry = self._ask(claim)
+        except InvalidRequest as error:
+            if not error.is_about(Subcode.NO_SUCH_QUEUE):
+                raise
+            self._listening.missing()
+            return 1.0
         if entry is None:
             return 0.0 if self._source.waits else self._interval
+        return self._take(entry, claim)
+
+    def leave(self) -> None:
+        """No more steps will come."""
+        self._polls.leave()
+
+    def _ask(self, claim: str) -> Entry | None:
+        order = self._order()
+        if self._source.remembers_claims:
+            return self._source.next(order, wait=LONGEST_WAIT, claim=claim)
+        self._polls.polling(order)
         try:
-            self._accept(entry)
-        except AgentError:
-            if not self._source.remembers_claims:
-                self._source.put_back_first(entry.task, entry.queue)
-            raise  # the same claim brings the same task again
+            return self._source.next(order, wait=LONGEST_WAIT)
+        except (ServerUnreachable, ServerBusy) as error:
+            if error.may_have_acted:
+                self._polls.doubtful(self._clock())
+            raise
+        except Cancelled:
+            self._polls.doubtful(self._clock())
+            raise
+
+    def _take(self, entry: Entry, claim: str) -> float:
+        try:
+            self._accept(entry, claim)
+        except (AgentError, OSError) as error:
+            self._unaccepted = (entry, str(error))
+            self._return_it(entry, str(error))
+            return self._hold.left()
         self._record.settled()
-        if self._fair and entry.queue in self._queue_ids:
-            after = self._queue_ids.index(entry.queue) + 1
-            self._queue_ids = self._queue_ids[after:] + self._queue_ids[:after]
+        self._served = entry.queue
         return 0.0
+
+    def _order(self) -> list[str]:
+        ids = list(self._listening.ids)
+        if self._fair and self._served in ids:
+            after = ids.index(self._served) + 1
+            return ids[after:] + ids[:after]
+        return ids
+
+    def _return_it(self, entry: Entry, why: str) -> None:
+        """Until this has worked nothing else is taken, and the claim is kept for whoever comes after us."""
+        self._give_up(entry, why)
+        self._unaccepted = None
+        self._record.settled()
+        log.error(
+            "task %s could not be taken on: %s; no task is taken for %.0f s", entry.task, why, self._hold.failed()
+        )
 
 
 def unix_time(stamp: str) -> float | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import logging
 import os
-import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import attrs
 
@@ -17,34 +15,40 @@ from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Entry, Queue
 from clearml_agent_clone.config import Settings
-from clearml_agent_clone.errors import AgentError
-from clearml_agent_clone.launch.gpus import GpuChoice
+from clearml_agent_clone.errors import AgentError, Retryable
 from clearml_agent_clone.launch.ending import end_all, members
+from clearml_agent_clone.launch.gpus import GpuChoice
+from clearml_agent_clone.launch.local import Place
 from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
 from clearml_agent_clone.runner.journal import State
-from clearml_agent_clone.runner.outcome import Outcome
-from clearml_agent_clone.util.files import read_json
-from clearml_agent_clone.util.loops import LoopThread
-from clearml_agent_clone.worker.claims import ClaimRecord, Claims, unix_time
+from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy
+from clearml_agent_clone.util.loops import Backoff, Loop, LoopThread
+from clearml_agent_clone.worker.claims import Claims, HoldOff, unix_time
+from clearml_agent_clone.worker.departure import Departure
+from clearml_agent_clone.worker.estate import Estate
+from clearml_agent_clone.worker.housekeeping import Housekeeping
+from clearml_agent_clone.worker.listening import Listening
 from clearml_agent_clone.worker.nursery import Nursery
+from clearml_agent_clone.worker.reconcile import Reconciler
+from clearml_agent_clone.worker.records import ClaimRecord, PollRecord
 from clearml_agent_clone.worker.registry import Registration
-from clearml_agent_clone.worker.runners import ActiveRun, Runners, sweep_leftovers
+from clearml_agent_clone.worker.runners import ActiveRun, Runners, StartFailed, sweep_leftovers
+from clearml_agent_clone.worker.settling import Duty, Fate, Settling, settle
 from clearml_agent_clone.worker.sight.snapshot import AgentState, DaemonSnapshot, LoopView, QueueName, ServerView
 from clearml_agent_clone.worker.sight.tally import Tally
+from clearml_agent_clone.worker.stopmode import StopMode
+
+__all__ = ["UNLIMITED", "Daemon", "DaemonOptions", "StopMode"]
 
 log = logging.getLogger(__name__)
 
 UNLIMITED = 1_000_000
-_INTERRUPTS = 100
 
-
-class StopMode(enum.Enum):
-    """How a daemon ends. DRAIN lets what runs finish, STOP ends it gracefully."""
-
-    DRAIN = "drain"
-    STOP = "stop"
+_LOOK_WHILE_LEAVING = 0.2
+_POLL_PATIENCE = 45.0
+_POLL_PATIENCE_NOW = 3.0
 
 
 @attrs.frozen
@@ -82,68 +86,63 @@ class Daemon:
     ) -> None:
         self._options = options
         self._client = client
+        self._agent = settings.agent
         self._registration = registration
-        self._stopping: StopMode | None = None
         self._started_at = time.time()
         self._tally = Tally()
-        self._restarted: set[str] = set()
-        self._grace = settings.agent.abort_grace_sec
+        self._bug: Exception | None = None
+        self._ending: set[str] = set()
+        self._hold = HoldOff()
+        self._polls_are_held = False
         self._runs = settings.state_dir / "runs"
         self._runners = Runners(self._runs, nursery, self._changed, keep=options.keep_runs)
-        queue_ids = [queue.id for queue in options.queues]
-        self._claims = LoopThread(
-            Claims(
-                client.queues,
-                queue_ids,
-                ClaimRecord(registration.folder / "claim.json"),
-                free=self._free,
-                accept=self._accept,
-                interval=options.polling_interval,
-                fair=options.fair,
-            )
+        self._departure = Departure(registration, self._runners.wake)
+        self._listening = Listening(client.queues, options.queues)
+        self._settling = Settling(client.tasks, lambda duty: self._runners.discard(duty.folder))
+        self._polls = PollRecord(registration.folder / "poll.json", time.time())
+        self._claim_loop = self._make_claims()
+        self._claims = self._thread(self._claim_loop)
+        self._settler = self._thread(self._settling)
+        self._settling.on_new = self._settler.wake
+        self._heartbeat = self._thread(self._make_heartbeat(sampler))
+        self._threads = (
+            self._claims,
+            self._settler,
+            self._heartbeat,
+            self._thread(self._make_reconciler()),
+            self._thread(Estate(settings.state_dir, registration.worker_id, self._runners, self._settling)),
+            self._thread(sampler),
+            self._thread(Housekeeping(settings.state_dir)),
         )
-        self._heartbeat = LoopThread(
-            Heartbeat(
-                client.workers,
-                registration.worker_id,
-                queue_ids=queue_ids,
-                doing=self._doing,
-                take_stats=sampler.take,
-                interval=options.report_interval,
-                tags=options.tags,
-            )
-        )
-        self._threads = (self._claims, self._heartbeat, LoopThread(sampler))
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Work until stopped; ``on_ready`` is called when the worker is registered."""
-        queue_ids = [queue.id for queue in self._options.queues]
+        """Work until stopped; ``on_ready`` is called when the worker is registered.
+
+        Raises:
+            AgentError: the server does not let us register.
+            Exception: an error of our own, if ``agent.crash_on_exception`` says so. Runners go on in any case.
+        """
+        names = [queue.name or queue.id for queue in self._options.queues]
         worker_id = self._registration.worker_id
-        self._client.workers.register(worker_id, queue_ids, tags=self._options.tags)
-        self._registration.describe(tuple(queue.name for queue in self._options.queues))
-        log.info(
-            'worker "%s" listens to %s', worker_id, ", ".join(queue.name or queue.id for queue in self._options.queues)
-        )
-        on_ready()
-        sweep_leftovers(self._runs)
-        self._runners.adopt(worker_id)
-        with self._signals():
+        self._registration.describe(tuple(names))
+        with self._departure.signals():
+            try:
+                self._client.workers.register(worker_id, self._listening.ids, tags=self._options.tags)
+                self._polls_are_held = self._client.queues.waits
+            except AgentError:
+                self._registration.release()
+                raise
+            log.info('worker "%s" listens to %s', worker_id, ", ".join(names))
+            on_ready()
+            self._adopt()
             for thread in self._threads:
                 thread.start()
-            while self._stopping is None or self._runners.active:
-                for run in self._runners.reap(None):
-                    self._settle(run)
-                if self._stopping is not None:
-                    self._stop_claiming()
-                if self._stopping is StopMode.STOP:
-                    self._runners.stop()
+            self._work()
         self._leave()
 
     def request_stop(self, mode: StopMode) -> None:
-        """Ask for the end; asking for STOP after DRAIN turns one into the other. Safe in a signal handler."""
-        if self._stopping is not StopMode.STOP:
-            self._stopping = mode
-        self._runners.wake()
+        """Ask for the end; a stop that is under way becomes only less patient. Safe in a signal handler."""
+        self._departure.ask(mode)
 
     def snapshot(self) -> DaemonSnapshot:
         """How the daemon is right now; may be called from any thread."""
@@ -163,18 +162,70 @@ class Daemon:
             self._client.session.traffic.counts,
         )
 
-    def _state(self, running: int) -> AgentState:
-        if self._stopping is not None:
-            return AgentState.DRAINING if self._stopping is StopMode.DRAIN else AgentState.STOPPING
-        return AgentState.WORKING if running else AgentState.IDLE
+    # the parts
+
+    def _thread(self, loop: Loop) -> LoopThread:
+        return LoopThread(_Reporting(loop, self._on_bug) if self._agent.crash_on_exception else loop)
+
+    def _make_claims(self) -> Claims:
+        return Claims(
+            self._client.queues,
+            self._listening,
+            ClaimRecord(self._registration.folder / "claim.json"),
+            self._polls,
+            free=self._free,
+            accept=self._accept,
+            give_up=self._give_up_entry,
+            hold=self._hold,
+            interval=self._options.polling_interval,
+            fair=self._options.fair,
+        )
+
+    def _make_heartbeat(self, sampler: Sampler) -> Heartbeat:
+        return Heartbeat(
+            self._client.workers,
+            self._registration.worker_id,
+            queue_ids=self._listening.ids,
+            doing=self._doing,
+            take_stats=sampler.take,
+            interval=self._options.report_interval,
+            tags=self._options.tags,
+        )
+
+    def _make_reconciler(self) -> Reconciler:
+        return Reconciler(
+            self._client.tasks,
+            self._client.queues,
+            self._polls,
+            held=lambda: {job.task_id for job, _ in self._runners.folders()},
+            worker_id=self._registration.worker_id,
+        )
+
+    # taking tasks
 
     def _free(self) -> int:
-        return 0 if self._stopping else self._options.capacity - len(self._runners.active)
+        if self._departure.mode is not None:
+            return 0
+        return self._options.capacity - self._runners.taken - len(self._ending)
 
-    def _accept(self, entry: Entry) -> None:
-        options, now = self._options, time.time()
-        worker_id = self._registration.worker_id
-        job = Job(
+    def _accept(self, entry: Entry, claim: str) -> None:
+        if self._departure.mode is not None:
+            raise Retryable("the agent is being stopped")
+        jobs = [run.job for run in self._runners.active] + [duty.job for duty in self._settling.open]
+        if any(job.claim_id == claim and job.task_id == entry.task for job in jobs):
+            return  # a daemon before us had written it down, and died before it could forget the claim
+        job = attrs.evolve(self._job(entry), claim_id=claim)
+        log.info("task %s taken from queue %s", entry.task, entry.queue)
+        try:
+            self._runners.start(job)
+        except StartFailed as error:
+            fate = Fate(self._agent.on_start_failure)
+            self._settling.owe(Duty(job, error.folder, fate, f"the agent could not start it: {error}"))
+            log.error("task %s: %s; no task is taken for %.0f s", job.task_id, error, self._hold.failed())  # noqa: TRY400
+
+    def _job(self, entry: Entry) -> Job:
+        options, now, worker_id = self._options, time.time(), self._registration.worker_id
+        return Job(
             run_id=new_run_id(entry.task, now),
             task_id=entry.task,
             worker_id=f"{worker_id}:service:{entry.task}" if options.services else worker_id,
@@ -187,34 +238,124 @@ class Daemon:
             optimize=options.optimize,
             reports_worker=options.services,
         )
-        log.info("task %s taken from queue %s", entry.task, entry.queue)
-        self._runners.start(job)
+
+    def _give_up_entry(self, entry: Entry, why: str) -> None:
+        """Have a task that could not be written down run by somebody else, or failed."""
+        leaving = self._departure.mode is not None
+        fate = Fate.REQUEUE if leaving else Fate(self._agent.on_start_failure)
+        settle(self._client.tasks, self._job(entry), fate, f"the agent could not start it: {why}")
+
+    # runners that end
+
+    def _adopt(self) -> None:
+        """Take over what an earlier daemon of the same worker id has left."""
+        for job, folder in list(self._runners.folders()):
+            if job.owner_id != self._registration.worker_id:
+                continue
+            duty = Duty.of(job, folder)
+            if duty is not None:
+                self._settling.owe(duty)
+            elif self._runners.take_up(job, folder) is not None:
+                log.info("adopted task %s (run %s)", job.task_id, job.run_id)
+        threading.Thread(target=sweep_leftovers, args=(self._runs,), name="sweep", daemon=True).start()
+
+    def _work(self) -> None:
+        backoff = Backoff()
+        began_to_leave = None
+        while True:
+            try:
+                for run in self._runners.reap(None if self._departure.mode is None else _LOOK_WHILE_LEAVING):
+                    self._settle(run)
+                backoff.worked()
+            except Exception as error:
+                self._on_bug(error)
+                log.exception("internal error")
+                time.sleep(backoff.failed())
+            if self._bug is not None and self._agent.crash_on_exception:
+                raise self._bug
+            if self._departure.mode is not None:
+                began_to_leave = began_to_leave or time.monotonic()
+                if self._is_over(time.monotonic() - began_to_leave):
+                    return
+
+    def _is_over(self, seconds: float) -> bool:
+        """Go on with the end; whether it is reached. ``seconds``: since it was asked for."""
+        mode = self._departure.mode
+        if mode is StopMode.NOW or self._polls_are_held:
+            self._client.interrupt()  # again and again: the poll may just be about to begin
+        patience = _POLL_PATIENCE_NOW if mode is StopMode.NOW else _POLL_PATIENCE
+        quiet = self._claims.stop(0.0) or seconds > patience
+        own = self._runners.own
+        self._departure.press(own)
+        return quiet and not self._ending and not self._departure.awaited(own)
 
     def _settle(self, run: ActiveRun) -> None:
         """Close the account of a runner that ended. One that died gets a successor, and that one none."""
         job, journal = run.job, run.journal
         if journal.state is State.DONE:
-            outcome = journal.facts.get("outcome")
-            log.info("task %s: %s", job.task_id, _summary(outcome))
-            self._tally.ended(run.folder, Outcome.from_record(outcome))
-            self._runners.discard(run)
-        elif job.run_id not in self._restarted:
+            self._ended(run, Outcome.from_record(journal.facts.get("outcome")))
+        elif run.folder.held:
+            if not run.foreign:  # it found the folder in the hands of another runner
+                self._runners.take_up(job, run.folder)
+        elif not run.successor:
             log.error("the runner of task %s died (%s); starting another to end the task", job.task_id, run.last_words)
-            self._restarted.add(job.run_id)
             self._runners.restart(run)
         else:
-            reason = f"runner lost: {run.last_words or 'it died without a word'}"
-            log.error("task %s: %s", job.task_id, reason)
-            end_all(lambda: members(job.run_id), self._grace)
-            try:
-                self._client.tasks.failed(job.task_id, reason=reason, force=True)
-            except AgentError as error:
-                log.error("task %s could not be set failed: %s", job.task_id, error)  # noqa: TRY400 - it says all
-            else:
-                self._runners.discard(run)
+            self._give_up_run(run, journal.state)
+
+    def _ended(self, run: ActiveRun, outcome: Outcome | None) -> None:
+        task_id = run.job.task_id
+        fate = _summary(outcome)
+        log.info("task %s: %s", task_id, fate)
+        self._tally.ended(run.folder, outcome)
+        self._departure.note(task_id, self._fate(run.job, outcome))
+        if outcome is not None and outcome.cause is Cause.START_REFUSED:
+            log.warning("task %s could not be started; no task is taken for %.0f s", task_id, self._hold.failed())
+        elif outcome is None or outcome.cause is not Cause.NOT_STARTED:
+            self._hold.worked()
+        self._runners.discard(run.folder)
+
+    def _give_up_run(self, run: ActiveRun, state: State) -> None:
+        """The second runner has died: end what still runs, and see to it that the server learns of it."""
+        job, words = run.job, run.last_words or "it died without a word"
+        if state is State.CLAIMED:
+            fate, reason = Fate(self._agent.on_start_failure), f"the agent could not start it: {words}"
+            self._hold.failed()
+        else:
+            fate, reason = Fate.FAIL, f"runner lost: {words}"
+        log.error("task %s: %s", job.task_id, reason)
+        self._departure.note(job.task_id, reason)
+        self._ending.add(job.run_id)
+
+        def end() -> None:
+            end_all(lambda: members(job.run_id), self._agent.abort_grace_sec)
+            left = Place(run.folder.path, job.run_id).clear()
+            if left:
+                log.error("task %s: processes %s did not end even when killed", job.task_id, left)
+            self._settling.owe(Duty(job, run.folder, fate, reason))
+            self._ending.discard(job.run_id)
+            self._runners.wake()
+            self._changed()
+
+        threading.Thread(target=end, name="end", daemon=True).start()
+
+    def _fate(self, job: Job, outcome: Outcome | None) -> str:
+        if outcome is None:
+            return "ended"
+        agent = self._agent
+        policy = Policy(agent.on_shutdown, agent.on_node_loss, agent.on_start_failure, has_queue=bool(job.queue_id))
+        ending = outcome.ending_by(policy)
+        return f"{ending.verdict.value or 'left as it is'} ({ending.reason or _summary(outcome)})"
+
+    # the rest
+
+    def _state(self, running: int) -> AgentState:
+        if self._departure.mode is not None:
+            return AgentState.DRAINING if self._departure.mode is StopMode.DRAIN else AgentState.STOPPING
+        return AgentState.WORKING if running else AgentState.IDLE
 
     def _doing(self) -> Doing:
-        active = self._runners.active
+        active = self._runners.own
         if self._options.services or not active:
             return Doing()
         return Doing(active[0].job.task_id, active[0].job.queue_id)
@@ -223,59 +364,46 @@ class Daemon:
         self._claims.wake()
         self._heartbeat.wake()
 
-    def _stop_claiming(self) -> None:
-        """Give up the poll that is under way; a task that it still brings is kept by its claim."""
-        for _ in range(_INTERRUPTS):
-            self._client.interrupt()  # again and again: the poll may just be about to begin
-            if self._claims.stop(0.1):
-                return
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def on_term(number: int, frame: object) -> None:
-            del number, frame
-            self.request_stop(self._asked_mode())
-
-        def on_interrupt(number: int, frame: object) -> None:
-            del number, frame
-            self.request_stop(StopMode.STOP)
-
-        # SIGHUP: the terminal may close; a daemon outlives it
-        before = [
-            (number, signal.signal(number, handler))
-            for number, handler in ((signal.SIGTERM, on_term), (signal.SIGINT, on_interrupt), (signal.SIGHUP, _ignore))
-        ]
-        try:
-            yield
-        finally:
-            for number, old in before:
-                signal.signal(number, old)
-
-    def _asked_mode(self) -> StopMode:
-        """SIGTERM alone drains and the second one stops; ``--stop`` writes down what it wants before its signal."""
-        record = read_json(self._registration.stop_file)
-        if isinstance(record, dict) and record.get("mode") in {mode.value for mode in StopMode}:
-            return StopMode(record["mode"])
-        return StopMode.STOP if self._stopping else StopMode.DRAIN
+    def _on_bug(self, error: Exception) -> None:
+        self._bug = error
+        self._runners.wake()
 
     def _leave(self) -> None:
+        self._departure.farewell(self._runners.own)
         for thread in self._threads:
-            thread.stop(2.0)
-        queue_ids: Sequence[str] = [queue.id for queue in self._options.queues]
+            thread.stop(0.0)
+        deadline = time.monotonic() + 2.0
+        for thread in self._threads:
+            thread.stop(max(0.0, deadline - time.monotonic()))
+        if self._claims.stop(0.0):
+            self._claim_loop.leave()
         try:
-            self._client.workers.unregister(self._registration.worker_id, queue_ids, retry=ONCE)
+            self._client.workers.unregister(self._registration.worker_id, self._listening.ids, retry=ONCE)
         except AgentError as error:
             log.warning("unregister: %s", error)
         log.info("Leaving process id %d", os.getpid())
         self._registration.release()
 
 
-def _ignore(number: int, frame: object) -> None:
-    del number, frame
+class _Reporting:
+    """A loop that tells of errors that are bugs, for ``agent.crash_on_exception``."""
+
+    def __init__(self, loop: Loop, on_bug: Callable[[Exception], None]) -> None:
+        self.name = loop.name
+        self._loop = loop
+        self._on_bug = on_bug
+
+    def step(self, now: float) -> float:
+        try:
+            return self._loop.step(now)
+        except AgentError:
+            raise
+        except Exception as error:
+            self._on_bug(error)
+            raise
 
 
-def _summary(record: object) -> str:
-    outcome = Outcome.from_record(record)
+def _summary(outcome: Outcome | None) -> str:
     if outcome is None:
         return "ended"
     code = "" if outcome.exit_code is None else f", exit code {outcome.exit_code}"

@@ -18,7 +18,14 @@ import attrs
 from clearml_agent_clone import __version__
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.processes import ProcessId
+from clearml_agent_clone.runner.job import RECORD_FORMAT
 from clearml_agent_clone.util.files import private_dir, read_json, slug, write_json
+
+STOP_FILE = "stop.json"
+FAREWELL_FILE = "farewell.json"
+
+_LOCK_TRIES = 5
+_LOCK_PAUSE = 0.01
 
 
 @attrs.frozen
@@ -74,12 +81,18 @@ class Registration:
     @property
     def stop_file(self) -> Path:
         """``--stop`` leaves here how it wants the agent to stop."""
-        return self.folder / "stop.json"
+        return self.folder / STOP_FILE
+
+    @property
+    def farewell_file(self) -> Path:
+        """The agent leaves here what became of its tasks, for who stopped it."""
+        return self.folder / FAREWELL_FILE
 
     def describe(self, queues: tuple[str, ...]) -> None:
         """Write down who we are, for ``--stop`` and for people."""
         identity = ProcessId.of(os.getpid())
         record = {
+            "format": RECORD_FORMAT,
             "worker_id": self.worker_id,
             "slot": self.slot,
             "queues": list(queues),
@@ -111,7 +124,8 @@ def register(state_dir: Path, name: WorkerName) -> Registration:
         folder = private_dir(workers / slug(worker_id))
         lock = _try_lock(folder / "lock")
         if lock is not None:
-            (folder / "stop.json").unlink(missing_ok=True)  # meant for whoever had the id before
+            for left in (STOP_FILE, FAREWELL_FILE):
+                (folder / left).unlink(missing_ok=True)  # meant for, or by, whoever had the id before
             free = next(number for number in range(10_000) if number not in used)
             return Registration(worker_id, free if name.fixed else slot, folder, lock)
         if name.fixed:
@@ -128,20 +142,58 @@ def live_workers(state_dir: Path) -> list[LocalWorker]:
     return sorted(_live(state_dir / "workers"), key=lambda worker: worker.worker_id)
 
 
+def dead_workers(state_dir: Path) -> list[LocalWorker]:
+    """The agents that ended without taking their leave (killed, or the machine went down), and have not come back."""
+    return [worker for worker in _recorded(state_dir / "workers") if not worker.process.alive]
+
+
+def is_taken(state_dir: Path, worker_id: str) -> bool:
+    """Whether a living process has this worker id."""
+    lock_file = state_dir / "workers" / slug(worker_id) / "lock"
+    try:
+        handle = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _live(workers: Path) -> Iterator[LocalWorker]:
-    for record_file in workers.glob("*/worker.json"):
+    return (worker for worker in _recorded(workers) if worker.process.alive)
+
+
+def _recorded(workers: Path) -> Iterator[LocalWorker]:
+    for record_file in sorted(workers.glob("*/worker.json")):
         record = read_json(record_file)
         process = ProcessId.from_record(record.get("process")) if isinstance(record, dict) else None
-        if process is not None and process.alive:
-            worker_id, slot, queues = record.get("worker_id", ""), record.get("slot", 0), record.get("queues", ())
-            yield LocalWorker(str(worker_id), int(slot), tuple(queues), process, record_file.parent)
+        if process is not None and record.get("worker_id"):
+            slot, queues = record.get("slot"), record.get("queues")
+            yield LocalWorker(
+                str(record["worker_id"]),
+                slot if isinstance(slot, int) else -1,
+                tuple(map(str, queues)) if isinstance(queues, list) else (),
+                process,
+                record_file.parent,
+            )
 
 
 def _try_lock(file: Path) -> int | None:
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # noqa: PERF203 - it waits anyway
+            time.sleep(_LOCK_PAUSE)  # somebody who only looks (``is_taken``) is gone by then
+        else:
+            if os.fstat(handle).st_nlink:
+                return handle
+            os.close(handle)  # housekeeping has removed the folder of an unused id, just before
+            private_dir(file.parent)
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.close(handle)
+    return None

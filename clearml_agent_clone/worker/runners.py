@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -19,19 +20,41 @@ from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.util.files import private_dir, read_json
+from clearml_agent_clone.worker.housekeeping import is_kept, mark_kept
 from clearml_agent_clone.worker.nursery import Nursery
+from clearml_agent_clone.worker.stopmode import StopMode
 
 log = logging.getLogger(__name__)
+
+SIGNALS = {StopMode.STOP: signal.SIGTERM, StopMode.NOW: signal.SIGQUIT}
+"""What a runner understands: end the task gracefully, or without grace. It reports the task's status either way."""
+
+_TRY_AGAIN = 5.0
+_UNTIL_NAMED = 2.0
+
+
+class StartFailed(Exception):  # noqa: N818 - what happened
+    """A job is written down, but no runner could be started for it."""
+
+    def __init__(self, folder: RunFolder, error: OSError) -> None:
+        super().__init__(f"no runner could be started: {error.strerror or error}")
+        self.folder = folder
 
 
 @attrs.frozen
 class ActiveRun:
-    """A runner that lives. ``child`` is None when an earlier daemon started it."""
+    """A runner that lives.
+
+    ``child`` is None when it is no child of ours. ``successor``: it is not the first runner of its run. ``foreign``:
+    the run was another daemon's, and takes no slot of ours.
+    """
 
     job: Job
     folder: RunFolder
     process: ProcessId
     child: subprocess.Popen[bytes] | None = attrs.field(default=None, eq=False)
+    successor: bool = False
+    foreign: bool = False
 
     @property
     def journal(self) -> Journal:
@@ -47,6 +70,12 @@ class ActiveRun:
             return ""
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return last.partition(": ")[2] or last  # without time, level and module
+
+    def signal(self, number: int) -> None:
+        """Send the runner a signal, if it still lives."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.process.alive:
+                os.kill(self.process.pid, number)
 
 
 class Runners:
@@ -65,8 +94,10 @@ class Runners:
         self._on_change = on_change
         self._keep = keep
         self._active: dict[str, ActiveRun] = {}
+        self._unstarted: dict[str, tuple[Job, RunFolder, bool]] = {}
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
 
     @property
     def active(self) -> list[ActiveRun]:
@@ -74,45 +105,96 @@ class Runners:
         with self._lock:
             return list(self._active.values())
 
-    def start(self, job: Job) -> ActiveRun:
-        """Write the job down, then start a runner for it in a session of its own."""
-        return self._spawn(job, RunFolder.create(self._runs, job))
+    @property
+    def own(self) -> list[ActiveRun]:
+        """Those of them that take a slot."""
+        return [run for run in self.active if not run.foreign]
 
-    def adopt(self, owner_id: str) -> list[ActiveRun]:
-        """Take over what an earlier daemon of the same worker id left: living runners as they are, unfinished runs
-        by a new runner on the same folder, which brings them to their end.
-        """
-        found = []
+    @property
+    def taken(self) -> int:
+        """How many slots are taken: by runners, and by runs that have to get one."""
+        with self._lock:
+            return sum(not run.foreign for run in self._active.values()) + sum(
+                not foreign for _, _, foreign in self._unstarted.values()
+            )
+
+    def folders(self) -> Iterator[tuple[Job, RunFolder]]:
+        """All runs of this machine's user, of whichever agent, the oldest first."""
         for path in sorted(self._runs.iterdir()):
             folder = RunFolder(path)
-            job = Job.from_record(read_json(path / "job.json"))
-            if job is None or job.owner_id != owner_id:
-                continue
-            process = folder.process("runner")
-            if process is not None and process.alive:
-                run = ActiveRun(job, folder, process)
-                self._add(run)
-            elif Journal.open(folder.state_file).state is State.DONE:
-                self._discard(folder)
-                continue
-            else:
-                run = self._spawn(job, folder)
-            log.info("adopted task %s (run %s)", job.task_id, job.run_id)
-            found.append(run)
-        return found
+            job = None if path.name.startswith(".") else Job.from_record(read_json(path / "job.json"))
+            if job is not None:
+                yield job, folder
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ask every runner to end its task gracefully."""
-        for run in self.active:
-            if run.process.alive:
-                os.kill(run.process.pid, number)
+    def start(self, job: Job) -> ActiveRun:
+        """Write the job down, then start a runner for it in a session of its own.
+
+        Raises:
+            StartFailed: it is written down and has no runner.
+            AgentError, OSError: it is not written down.
+        """
+        try:
+            folder = RunFolder.create(self._runs, job)
+        except BaseException:
+            shutil.rmtree(self._runs / job.run_id, ignore_errors=True)
+            raise
+        try:
+            return self._spawn(job, folder)
+        except OSError as error:
+            raise StartFailed(folder, error) from error
+
+    def take_up(self, job: Job, folder: RunFolder, *, foreign: bool = False) -> ActiveRun | None:
+        """Take over a run that an earlier daemon has left: a living runner as it is, an unfinished run by a new runner
+        on the same folder, which brings it to its end. None when it has come to its end, or no runner can be started
+        now; that is tried again by ``reap``.
+        """
+        process = _living(folder)
+        if process is not None:
+            run = ActiveRun(job, folder, process, foreign=foreign)
+            self._add(run)
+            return run
+        if Journal.open(folder.state_file).state is State.DONE:
+            self.discard(folder)
+            return None
+        return self._succeed(job, folder, foreign=foreign)
 
     def wake(self) -> None:
         """Make ``reap`` return now. May be called from a signal handler."""
-        os.write(self._wake_write, b"x")
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of earlier calls
+            os.write(self._wake_write, b"x")
 
     def reap(self, timeout: float | None) -> list[ActiveRun]:
         """Wait until a runner ends, ``wake`` is called or ``timeout`` seconds are over; returns those that ended."""
+        with self._lock:
+            unstarted = list(self._unstarted.values())
+        for job, folder, foreign in unstarted:
+            self._succeed(job, folder, foreign=foreign)
+        if self._unstarted:
+            timeout = _TRY_AGAIN if timeout is None else min(timeout, _TRY_AGAIN)
+        ended = self._wait(timeout)
+        for run in ended:
+            self._remove(run)
+        return ended
+
+    def restart(self, run: ActiveRun) -> None:
+        """Start a new runner on the folder of one that died; it brings the run to its end."""
+        self._succeed(run.job, run.folder, foreign=run.foreign)
+
+    def discard(self, folder: RunFolder) -> None:
+        """Delete a run's folder in the background: a big checkout takes its time."""
+        if self._keep:
+            mark_kept(folder)
+        if is_kept(folder):
+            return  # for inspection, until housekeeping finds it old
+        doomed = folder.path.with_name(f".gone-{folder.path.name}-{time.monotonic_ns()}")
+        try:
+            folder.path.rename(doomed)
+        except OSError as error:  # another daemon was faster, or the disk has become read-only: it is found again
+            log.debug("%s stays: %s", folder.path, error)
+            return
+        threading.Thread(target=shutil.rmtree, args=(doomed, True), daemon=True).start()
+
+    def _wait(self, timeout: float | None) -> list[ActiveRun]:
         handles: dict[int, ActiveRun] = {}
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
@@ -126,35 +208,43 @@ class Runners:
                     continue
                 handles[handle] = run
                 poller.register(handle, select.POLLIN)
-            ready = poller.poll(0 if ended else None if timeout is None else timeout * 1000)
-            for handle, _ in ready:
+                if run.child is None and not run.process.alive:
+                    ended.append(run)  # its number is somebody else's already
+            for handle, _ in poller.poll(0 if ended else None if timeout is None else timeout * 1000):
                 if handle == self._wake_read:
                     os.read(self._wake_read, 4096)
-                else:
+                elif handles[handle] not in ended:
                     ended.append(handles[handle])
         finally:
             for handle in handles:
                 os.close(handle)
-        for run in ended:
-            self._remove(run)
         return ended
 
-    def restart(self, run: ActiveRun) -> None:
-        """Start a new runner on the folder of one that died; it brings the run to its end."""
-        self._spawn(run.job, run.folder)
+    def _succeed(self, job: Job, folder: RunFolder, *, foreign: bool) -> ActiveRun | None:
+        try:
+            run = self._spawn(job, folder, successor=True, foreign=foreign)
+        except OSError as error:
+            with self._lock:
+                again = job.run_id in self._unstarted
+                self._unstarted[job.run_id] = (job, folder, foreign)
+            log.log(
+                logging.DEBUG if again else logging.ERROR,
+                "no runner can be started to end task %s: %s; it is tried again",
+                job.task_id,
+                error,
+            )
+            return None
+        return run
 
-    def discard(self, run: ActiveRun) -> None:
-        """Delete a run's folder in the background: a big checkout takes its time."""
-        self._discard(run.folder)
-
-    def _spawn(self, job: Job, folder: RunFolder) -> ActiveRun:
+    def _spawn(self, job: Job, folder: RunFolder, *, successor: bool = False, foreign: bool = False) -> ActiveRun:
         born = self._nursery.start(folder.path)
-        run = ActiveRun(job, folder, born.process, born.child)
+        run = ActiveRun(job, folder, born.process, born.child, successor, foreign)
         self._add(run)
         return run
 
     def _add(self, run: ActiveRun) -> None:
         with self._lock:
+            self._unstarted.pop(run.job.run_id, None)
             self._active[run.job.run_id] = run
         self.wake()
         self._on_change()
@@ -166,11 +256,17 @@ class Runners:
             self._active.pop(run.job.run_id, None)
         self._on_change()
 
-    def _discard(self, folder: RunFolder) -> None:
-        if not self._keep:
-            doomed = folder.path.with_name(f".gone-{folder.path.name}-{time.monotonic_ns()}")
-            folder.path.rename(doomed)
-            threading.Thread(target=shutil.rmtree, args=(doomed, True), daemon=True).start()
+
+def _living(folder: RunFolder) -> ProcessId | None:
+    """The runner of a folder. One that holds the folder and has not yet written down who it is, is waited for."""
+    deadline = time.monotonic() + _UNTIL_NAMED
+    while True:
+        process = folder.process("runner")
+        if process is not None and process.alive:
+            return process
+        if not folder.held or time.monotonic() > deadline:
+            return None
+        time.sleep(0.02)
 
 
 def sweep_leftovers(runs: Path) -> None:

@@ -216,25 +216,11 @@ def test_taking_tasks_by_priority(server: Server, either: Client, name: str) -> 
     assert (entry.task, entry.queue) == (high, first)
     assert entry.added
     server.call("queues.delete", queue=first)
-    entry = either.queues.next(queues)
+    entry = either.queues.next(queues[1:])
     assert entry is not None
     assert (entry.task, entry.queue) == (low, second)
-    assert either.queues.next(queues) is None
-
-
-def test_putting_back(server: Server, either: Client, name: str) -> None:
-    queue = _queue(server, name)
-    one, two = _task(server), _task(server)
-    either.tasks.enqueue(one, queue)
-    either.tasks.enqueue(two, queue)
-    entry = either.queues.next([queue])
-    assert entry is not None
-    either.queues.put_back_first(entry.task, queue)
-    either.queues.put_back_first(entry.task, queue)
-    assert server.call("queues.get_by_id", queue=queue)["queue"]["entries"][0]["task"] == one
-    again = either.queues.next([queue])
-    assert again is not None
-    assert again.task == one
+    with pytest.raises(InvalidRequest):  # the caller is to know
+        either.queues.next(queues)
 
 
 def test_a_wait_ends_when_a_task_comes(server: Server, client: Client) -> None:

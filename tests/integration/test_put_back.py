@@ -10,7 +10,7 @@ import pytest
 
 from clearml_agent_clone.api import Client, Retry, ServerAccess, Session
 from clearml_agent_clone.api.errors import ServerUnreachable
-from clearml_agent_clone.api.put_back import PutBack
+from clearml_agent_clone.api.put_back import Place, PutBack, rescue
 from clearml_agent_clone.api.session import ONE_TIME
 
 from .conftest import Server
@@ -188,3 +188,52 @@ def test_a_task_that_was_taken_before_the_answer_got_lost_is_not_added_again(
     lossy = Lossy(client.session, endpoint, arrives=True, then=take)
     assert PutBack(lossy, task, queue, wait=lambda _: start()).run()
     assert _entries(server, queue) == [first]
+
+
+def _seen(client: Client, task: str) -> Place:
+    return next(place for place in client.tasks.queued() if place.task == task)
+
+
+@pytest.mark.parametrize("lost", [None, True, False])
+def test_of_two_agents_one_rescues(server: Server, client: Client, queue: str, *, lost: bool | None) -> None:
+    task = _taken(server, queue)
+    seen = _seen(client, task)
+    caller = client.session if lost is None else Lossy(client.session, "tasks.dequeue", arrives=lost)
+    assert rescue(caller, seen, reason="lost", message="first")
+    assert _entries(server, queue)[0] == task
+    assert not client.tasks.rescue(seen, reason="lost", message="second"), "it waits"
+    assert server.call("queues.get_next_task", queue=queue)["entry"]["task"] == task
+    assert not client.tasks.rescue(seen, reason="lost", message="second"), "another worker has it"
+    assert task not in _entries(server, queue)
+
+
+def test_the_other_agent_may_be_in_the_middle_of_it(server: Server, client: Client, queue: str) -> None:
+    task = _taken(server, queue)
+    seen = _seen(client, task)
+    client.tasks.dequeue(task, new_status="created", message="first")
+    assert not client.tasks.rescue(seen, reason="lost", message="second")
+    assert client.tasks.half_rescued(task, "first")
+    assert not client.tasks.half_rescued(task, "second")
+
+
+@pytest.mark.parametrize(
+    ("status", "worker", "failed"),
+    [("queued", "", True), ("in_progress", "me", True), ("in_progress", "other", False), ("completed", "me", False)],
+)
+def test_only_what_is_ours_is_failed(
+    server: Server, client: Client, queue: str, status: str, worker: str, *, failed: bool
+) -> None:
+    task = _taken(server, queue)
+    _into(server, task, status)
+    if worker:
+        server.call("workers.status_report", worker=worker, task=task, timestamp=1)
+    assert client.tasks.fail_taken(task, "me", reason=REASON) is failed
+    seen = _get(server, task)
+    assert (seen["status"], seen["status_reason"]) == (("failed", REASON) if failed else (status, ""))
+
+
+def test_what_waits_again_is_not_failed(server: Server, client: Client, queue: str) -> None:
+    task = _taken(server, queue)
+    client.tasks.put_back(task, queue)
+    assert not client.tasks.fail_taken(task, "me", reason=REASON)
+    assert client.queues.waiting(queue)[0] == task

@@ -163,6 +163,7 @@ def test_a_killed_daemon_costs_no_task(agent: Agent) -> None:
 
 
 def test_a_killed_runner_is_reported_and_leaves_nothing_running(agent: Agent) -> None:
+    agent.variables = {"CLEARML_AGENT__AGENT__ON_RUNNER_LOSS": "end"}
     agent.daemon()
     task = agent.enqueue(agent.task(SLEEPER))
     agent.shows(task, "up")

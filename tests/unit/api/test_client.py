@@ -216,7 +216,7 @@ def test_polling_asks_each_queue_once_in_order(server: ScriptedServer, client: C
     assert _bodies(server, "queues.get_next_task") == [{"queue": "a"}, {"queue": "b"}, {"queue": "c"}]
     assert client.queues.next(["a", "b"]) is None
     assert client.queues.next([]) is None
-    server.will("queues.get_next_task", fault(400, 701), fault(400, 701))
+    server.will("queues.get_next_task", fault(400, 701), ok())
     with pytest.raises(InvalidRequest):
         client.queues.next(["a", "b"])
     server.will("queues.get_next_task", fault(503))
@@ -237,15 +237,6 @@ def test_waiting_asks_for_all_queues_at_once(server: ScriptedServer, client: Cli
     ]
 
 
-def test_waiting_goes_on_without_a_queue_that_was_deleted(server: ScriptedServer, client: Client) -> None:
-    server.will("auth.login", login(extensions=BOTH))
-    server.will("queues.get_next_task", fault(400, 701), ok(entry={"task": ID}), fault(400, 701))
-    server.will("queues.get_all", ok(queues=[{"id": "b"}]), ok(queues=[]))
-    assert client.queues.next(["a", "b"]) == Entry(ID, "b")
-    with pytest.raises(InvalidRequest):
-        client.queues.next(["a", "b"])
-
-
 def test_a_wait_is_interrupted(server: ScriptedServer, client: Client) -> None:
     server.will("auth.login", login(extensions=BOTH))
     begun, until = threading.Event(), threading.Event()
@@ -262,15 +253,6 @@ def test_a_wait_is_interrupted(server: ScriptedServer, client: Client) -> None:
         client.queues.next(["a"], wait=60.0)
     until.set()
     thread.join()
-
-
-def test_put_back_first(server: ScriptedServer, client: Client) -> None:
-    server.will("queues.add_task", ok(added=1), fault(400, 706, "already"), fault(400, 701))
-    client.queues.put_back_first(ID, "q")
-    client.queues.put_back_first(ID, "q")
-    with pytest.raises(InvalidRequest):
-        client.queues.put_back_first(ID, "q")
-    assert _bodies(server, "queues.move_task_to_front") == [{"queue": "q", "task": ID}] * 2
 
 
 # --- workers and events ------------------------------------------------------------------------------------------
