@@ -30,6 +30,7 @@ class Console:
     folder: Path
     spool: Spool
     lose_next: bool = False
+    stamps: list[int] = attrs.Factory(list)
 
     def shipper(self) -> Shipper:
         return Shipper(
@@ -52,9 +53,11 @@ class Console:
     def text(self) -> str:
         """The whole console, read from its beginning, page by page."""
         parts: list[str] = []
+        self.stamps = []
         body: dict[str, Any] = {"task": self.task, "navigate_earlier": False, "order": "asc", "batch_size": 7}
         while events := self.client.session.call("events.get_task_log", body)["events"]:
             parts.extend(event["msg"] for event in events)
+            self.stamps.extend(event["timestamp"] for event in events)
             body["from_timestamp"] = events[-1]["timestamp"]
         return "".join(parts)
 
@@ -113,6 +116,72 @@ def test_a_task_that_takes_no_events_any_more_is_said(console: Console, shared_s
     delivery = console.shipper().finish(time.monotonic() + 10)
     assert delivery.undelivered_bytes == 4
     assert delivery.errors
+
+
+_WRITER = """
+import os, random, sys, time
+luck, fd, number = random.Random(1), int(sys.argv[1]), 0
+while number < int(sys.argv[2]):
+    count = luck.choice((1, 10, 1000, 20000))
+    data = b"".join(b"line %07d\\n" % (number + more) for more in range(count))
+    cut = luck.randrange(len(data))
+    os.write(fd, data[:cut])
+    time.sleep(luck.random() * 0.02)
+    os.write(fd, data[cut:])
+    number += count
+print(number)
+"""
+_RUNNERS = """
+import os, pathlib, random, signal, sys, time
+from clearml_agent_clone.api import Client, ServerAccess, Session
+from clearml_agent_clone.logs import Redactor, Shipper, Spool, arrived_by, sender
+sender._SECOND_LOOK = 0.4  # or most of them would die while they wait for it
+url, key, secret, task, folder, rounds, seed = sys.argv[1:]
+luck = random.Random(int(seed))
+
+def run():
+    client = Client(Session(ServerAccess(url=url, access_key=key, secret_key=secret), host_name="h"))
+    folder_ = pathlib.Path(folder)
+    return Shipper(
+        Spool.open(folder_), client.events.send, task, "host:0", folder_, Redactor(["hunter2hunter2"]),
+        arrived=arrived_by(client.session.call, task), keep_bytes=1 << 20,
+    )
+
+for _ in range(int(rounds)):
+    pid = os.fork()
+    if not pid:
+        shipper = run()
+        while True:
+            time.sleep(min(shipper.step(time.monotonic()), 0.02))
+    time.sleep(0.005 + luck.random() * luck.choice((0.05, 0.2, 0.9)))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+delivery = run().finish(time.monotonic() + 60)
+sys.exit(0 if delivery.complete else repr(delivery))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_runners_killed_in_the_middle_of_a_flood_lose_no_line_and_repeat_none(
+    console: Console, shared_server: Server, seed: int
+) -> None:
+    lines = 400_000
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(console.spool.fd), str(lines)],
+        pass_fds=(console.spool.fd,),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    server = (shared_server.api_url, shared_server.access_key, shared_server.secret_key)
+    runners = [sys.executable, "-c", _RUNNERS, *server, console.task, str(console.folder), "25", str(seed)]
+    first = subprocess.run(runners, check=False, capture_output=True, text=True)
+    written = int(writer.communicate()[0])
+    assert console.shipper().finish(time.monotonic() + 60).complete, first.stderr
+    text = console.text()
+    assert text == "".join(f"line {number:07d}\n" for number in range(written))
+    stamps = console.stamps
+    assert stamps == sorted(set(stamps))
 
 
 @pytest.mark.sdk
