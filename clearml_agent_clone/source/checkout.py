@@ -60,7 +60,7 @@ class Layout:
         shutil.rmtree(self.git_dir, ignore_errors=True)
 
 
-def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False) -> None:
+def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False, last_try: bool = False) -> None:
     """Make a detached checkout of ``commit``. After an error nothing of it is left.
 
     Args:
@@ -68,6 +68,7 @@ def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False) -
         commit: a full commit id.
         git: with credentials where filters (git-lfs) have to load files.
         may_fetch: what a partial mirror lacks is fetched into it; its lock is the caller's.
+        last_try: damage among kept large files has been looked for.
 
     Raises:
         MissingObjectsError: the mirror does not have all that it takes.
@@ -91,7 +92,12 @@ def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False) -
         return
     layout.remove()
     if lfs.failed(finished):
-        raise lfs.explain(finished, layout.address)
+        error = lfs.explain(finished, layout.address)
+        if last_try or error.code != "lfs-failed":
+            raise error
+        lfs.heal(layout.mirror)
+        lay_out(layout, commit, git, may_fetch=may_fetch, last_try=True)
+        return
     if is_missing(finished):
         raise MissingObjectsError(reason(finished))
     raise explain(finished, layout.address)

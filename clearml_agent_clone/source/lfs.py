@@ -6,6 +6,7 @@ beside the mirror, by their hash, so that later checkouts need no network.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -34,7 +35,29 @@ def configuration(mirror: Path) -> list[tuple[str, str]]:
     """Git's configuration for a checkout from ``mirror``; empty when git-lfs is not installed."""
     if shutil.which("git-lfs") is None:
         return []
-    return [*_FILTER, ("lfs.storage", str((mirror.parent / "lfs").absolute()))]
+    return [*_FILTER, ("lfs.storage", str(_storage(mirror)))]
+
+
+def heal(mirror: Path) -> None:
+    """Remove kept files that are not what their name, a hash, says. (git-lfs does so by size, and fails that once.)"""
+    for file in _storage(mirror).glob("objects/??/??/*"):
+        if not _is_itself(file):
+            file.unlink(missing_ok=True)
+
+
+def _storage(mirror: Path) -> Path:
+    return (mirror.parent / "lfs").absolute()
+
+
+def _is_itself(file: Path) -> bool:
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as content:
+            while part := content.read(1 << 20):
+                digest.update(part)
+    except OSError:
+        return False
+    return digest.hexdigest() == file.name
 
 
 def settle(root: Path, git_dir: Path, git: Git) -> str:

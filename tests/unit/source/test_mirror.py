@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,34 +16,10 @@ import pytest
 from clearml_agent_clone.errors import Cancelled, Fatal, Retryable
 from clearml_agent_clone.source import SourceSettings
 from clearml_agent_clone.util.process import Cancel
+from tests.helpers.source_task import task
 
 from .conftest import Fetch, GitHost, Recorder, Upstream
 from .test_fetch import mirror_of
-
-TASK = """
-import json, sys
-from pathlib import Path
-from clearml_agent_clone.api.types import Script
-from clearml_agent_clone.source import SourceSettings, fetch_source, plan_source
-
-class Console:
-    def say(self, text): print(text, file=sys.stderr, flush=True)
-    def write(self, data): pass
-
-cache, folder, fields = sys.argv[1:]
-settings = SourceSettings(vcs_cache_path=Path(cache), allow_local=True, attempts=1)
-plan = plan_source(Script(entry_point="train.py", **json.loads(fields)), settings)
-result = fetch_source(plan, Path(folder), Console())
-print(result.commit, (result.root / "train.py").read_text().strip())
-"""
-
-
-def task(settings: SourceSettings, folder: Path, **fields: str) -> subprocess.Popen[str]:
-    """A fetch in a process of its own."""
-    arguments = [sys.executable, "-c", TASK, str(settings.vcs_cache_path), str(folder), json.dumps(fields)]
-    return subprocess.Popen(
-        arguments, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3]
-    )
 
 
 def test_ten_tasks_at_the_same_time_clone_once(
