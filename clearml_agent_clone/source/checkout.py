@@ -92,9 +92,9 @@ def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False, l
         return
     layout.remove()
     if lfs.failed(finished):
-        error = lfs.explain(finished, layout.address)
-        if last_try or error.code != "lfs-failed":
-            raise error
+        fault = lfs.explain(finished, layout.address)
+        if last_try or fault.code != "lfs-failed":
+            raise fault
         lfs.heal(layout.mirror)
         lay_out(layout, commit, git, may_fetch=may_fetch, last_try=True)
         return
