@@ -265,7 +265,10 @@ class Daemon:
         while True:
             try:
                 for run in self._runners.reap(None if self._departure.mode is None else _LOOK_WHILE_LEAVING):
-                    self._settle(run)
+                    try:
+                        self._settle(run)
+                    finally:
+                        self._runners.settled(run)
                 backoff.worked()
             except Exception as error:
                 self._on_bug(error)

@@ -95,6 +95,7 @@ class Runners:
         self._keep = keep
         self._active: dict[str, ActiveRun] = {}
         self._unstarted: dict[str, tuple[Job, RunFolder, bool]] = {}
+        self._unsettled: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -112,11 +113,11 @@ class Runners:
 
     @property
     def taken(self) -> int:
-        """How many slots are taken: by runners, and by runs that have to get one."""
+        """How many slots are taken: by runners, by runs that have to get one, and by those of which it is not decided."""
         with self._lock:
-            return sum(not run.foreign for run in self._active.values()) + sum(
-                not foreign for _, _, foreign in self._unstarted.values()
-            )
+            own = {name for name, run in {**self._active, **self._unsettled}.items() if not run.foreign}
+            own |= {name for name, (_, _, foreign) in self._unstarted.items() if not foreign}
+            return len(own)
 
     def folders(self) -> Iterator[tuple[Job, RunFolder]]:
         """All runs of this machine's user, of whichever agent, the oldest first."""
@@ -164,7 +165,10 @@ class Runners:
             os.write(self._wake_write, b"x")
 
     def reap(self, timeout: float | None) -> list[ActiveRun]:
-        """Wait until a runner ends, ``wake`` is called or ``timeout`` seconds are over; returns those that ended."""
+        """Wait until a runner ends, ``wake`` is called or ``timeout`` seconds are over; returns those that ended.
+
+        They keep their slots until ``settled`` is called: a run whose runner died gets another one.
+        """
         with self._lock:
             unstarted = list(self._unstarted.values())
         for job, folder, foreign in unstarted:
@@ -175,6 +179,12 @@ class Runners:
         for run in ended:
             self._remove(run)
         return ended
+
+    def settled(self, run: ActiveRun) -> None:
+        """It is decided what becomes of a run that ``reap`` returned; its slot is free unless it has a runner again."""
+        with self._lock:
+            self._unsettled.pop(run.job.run_id, None)
+        self._on_change()
 
     def restart(self, run: ActiveRun) -> None:
         """Start a new runner on the folder of one that died; it brings the run to its end."""
@@ -254,7 +264,7 @@ class Runners:
             run.child.wait()
         with self._lock:
             self._active.pop(run.job.run_id, None)
-        self._on_change()
+            self._unsettled[run.job.run_id] = run
 
 
 def _living(folder: RunFolder) -> ProcessId | None:
