@@ -290,7 +290,7 @@ class Daemon:
         quiet = self._claims.stop(0.0) or seconds > patience
         own = self._runners.own
         self._departure.press(own)
-        return quiet and not self._ending and not self._departure.awaited(own)
+        return quiet and not self._ending and not self._departure.to_wait_for(own)
 
     def _settle(self, run: ActiveRun) -> None:
         """Close the account of a runner that ended. One that died gets a successor, and that one none."""

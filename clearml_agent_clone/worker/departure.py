@@ -97,7 +97,7 @@ class Departure:
                 self._told.add(order)
                 run.signal(number)
 
-    def awaited(self, runs: Sequence[ActiveRun]) -> list[ActiveRun]:
+    def to_wait_for(self, runs: Sequence[ActiveRun]) -> list[ActiveRun]:
         """Those of ``runs`` whose end the daemon has to wait for."""
         if self.mode in {None, StopMode.DRAIN}:
             return list(runs)

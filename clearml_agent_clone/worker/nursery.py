@@ -8,6 +8,7 @@ ends; its runners have sessions of their own and stay.
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -65,7 +66,11 @@ class Nursery:
         self._socket = ours
 
     def start(self, folder: Path) -> Born:
-        """Start the runner of ``folder`` in a session of its own, its words in ``runner.log`` there."""
+        """Start the runner of ``folder`` in a session of its own, its words in ``runner.log`` there.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
         with self._lock:
             process = self._fork(folder)
         return Born(process) if process is not None else _start_program(folder)
@@ -92,6 +97,8 @@ class Nursery:
             log.warning("the nursery is gone (%s); runners start as programs from now on", error)
             self.close()
             return None
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
         return ProcessId.of(pid) or ProcessId(pid, 0.0, "")
 
 
@@ -120,7 +127,10 @@ def _nurse(line: socket.socket, become: Callable[[Path], int]) -> NoReturn:
             folder = line.recv(_LONGEST_PATH)
             if not folder:
                 break
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # no memory or no pid now; that is no reason for us to end
+                pid = -(error.errno or errno.EAGAIN)
             if pid == 0:
                 line.close()
                 _live(Path(os.fsdecode(folder)), become)

@@ -77,3 +77,27 @@ def test_without_a_nursery_runners_start_as_programs(tmp_path: Path) -> None:
     )
     assert out.split() == ["True", "1"]  # there is nothing in this folder
     assert "ERROR" in (tmp_path / "runner.log").read_text()
+
+
+def test_when_there_is_no_room_for_a_process_it_says_so_and_lives_on(tmp_path: Path) -> None:
+    out = run(
+        """
+        nursery.close()
+        real, results = os.fork, ["the nursery", "none", "a runner"]
+        def scarce():
+            if results.pop(0) == "none":
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return real()
+        nursery = Nursery()
+        os.fork = scarce
+        nursery.open(become)
+        try:
+            nursery.start(root)
+        except OSError as error:
+            print(error.errno)
+        wait_exit(nursery.start(root).process.pid, 20)
+        """,
+        tmp_path,
+    )
+    assert out.split() == ["11"]
+    assert (tmp_path / "done").exists()
