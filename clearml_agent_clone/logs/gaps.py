@@ -49,7 +49,7 @@ class Gaps:
         self._spool = spool
         self._path = folder / GAPS_NAME
         self._lock = threading.Lock()
-        self._all = _load(self._path)
+        self._all = load_gaps(folder)
         if not self._path.exists():
             self._write_down()
         self._growing: Gap | None = None
@@ -137,8 +137,9 @@ def gap_text(gap: Gap) -> str:
     )
 
 
-def _load(path: Path) -> list[Gap]:
-    data = read_json(path)
+def load_gaps(folder: Path) -> list[Gap]:
+    """The gaps that are written down in ``folder``; none when there is no such record, or a damaged one."""
+    data = read_json(folder / GAPS_NAME)
     try:
         return [Gap(*map(int, item)) for item in data or ()]
     except (TypeError, ValueError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from clearml_agent_clone.logs.gaps import load_gaps
 from clearml_agent_clone.logs.record import load_record
 from clearml_agent_clone.logs.spool import SPOOL_NAME
 from clearml_agent_clone.runner.job import Job, RunFolder
@@ -19,7 +20,8 @@ from clearml_agent_clone.util.files import read_json
 class ConsoleView:
     """How far a console has been delivered, in bytes of the spool.
 
-    ``lost_bytes`` were refused by the server for good; ``backlog_bytes`` are still to be sent.
+    ``lost_bytes`` were refused by the server for good, or given up to keep the disk from filling up while it was away;
+    ``backlog_bytes`` are still to be sent.
     """
 
     written_bytes: int = 0
@@ -36,7 +38,13 @@ class ConsoleView:
             return cls()
         mark = load_record(folder.logs).done
         passed = min(mark.place.offset, written)
-        return cls(written, max(0, passed - mark.lost_bytes), written - passed, mark.lost_bytes, mark.lines)
+        lost, given_up = mark.lost_bytes + mark.dropped_bytes, _gaps_after(folder.logs, passed)
+        return cls(written, max(0, passed - lost), max(0, written - passed - given_up), lost + given_up, mark.lines)
+
+
+def _gaps_after(logs: Path, offset: int) -> int:
+    """Bytes behind ``offset`` that will not be sent any more."""
+    return sum(max(0, gap.end - max(gap.begin, offset)) for gap in load_gaps(logs))
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from clearml_agent_clone.util.files import write_json
 from clearml_agent_clone.worker.sight import survey as module
 from clearml_agent_clone.worker.sight.report import size, span, to_json, to_text
 from clearml_agent_clone.worker.sight.responder import listen_unix
-from clearml_agent_clone.worker.sight.runs import ConsoleView
+from clearml_agent_clone.worker.sight.runs import ConsoleView, RunView
 from clearml_agent_clone.worker.sight.sight import Sight
 from clearml_agent_clone.worker.sight.snapshot import AgentState, DaemonSnapshot
 from clearml_agent_clone.worker.sight.survey import Disk, take_survey
@@ -212,3 +212,11 @@ def test_json_has_the_same_keys_whatever_happened(tmp_path: Path) -> None:
     assert data["format"] == 1
     alive, dead = data["agents"]
     assert keys(alive) == keys(dead)
+
+
+def test_what_was_given_up_is_lost_and_no_backlog(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "t1", written=b"x" * 1000, delivered=400, lost=10)
+    write_json(folder.logs / "console.gaps", [[100, 200, 3], [300, 450, 2], [600, 700, 1]])
+    seen = ConsoleView.of(folder)
+    assert (seen.delivered_bytes, seen.backlog_bytes, seen.lost_bytes) == (390, 450, 160)
+    assert RunView.of(folder) is not None
