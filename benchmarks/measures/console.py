@@ -133,7 +133,7 @@ def _wait_for_last(rig: Rig, task: str, case: _Case) -> float:
     last = f"bench {case.lines - 1:06d}"
     ended = False
     while True:
-        newest = rig.watcher.call("events.get_task_log", task=task, batch_size=5, order="desc")["events"]
+        newest = rig.watcher.call("events.get_task_log", task=task, batch_size=2, order="desc")["events"]
         now = time.time()
         if ended or any(last in event["msg"] for event in newest):
             return now

@@ -42,8 +42,7 @@ _REQUESTS_PER_STEP = 16
 _KEPT = 64 * 1024 * 1024
 _MOST_WAITING = 4 * 1024 * 1024 * 1024
 _APART = 0.4
-_FLOWING = 0.15
-_IDLE = 0.25
+_LOOK = 0.15
 _LOCK_LOOK = 0.2
 
 
@@ -152,7 +151,6 @@ class Shipper:
             keep_bytes=keep_bytes,
             most_waiting=most_waiting,
         )
-        self._delay = _FLOWING
         self._not_before = float("-inf")
         self._lock = threading.Lock()
 
@@ -272,20 +270,16 @@ class Shipper:
     def _ship_new(self, now: float) -> float:
         size = self._spool.size()
         if now < self._not_before and size - self._composer.offset < _PLENTY:
-            return min(self._not_before - now, _IDLE)  # what comes meanwhile goes along
-        for count in range(_REQUESTS_PER_STEP):
+            return min(self._not_before - now, _LOOK)  # what comes meanwhile goes along
+        for _ in range(_REQUESTS_PER_STEP):
             pause = self._ship_next(now, size, final=False)
             if pause is None:
-                return self._rest(now, shipped=count > 0)
+                wake_in = self._composer.wake_in(now)
+                return _LOOK if wake_in is None else min(_LOOK, wake_in)
             if pause:
                 return pause
             self._not_before = now + _APART
         return 0.0
-
-    def _rest(self, now: float, *, shipped: bool) -> float:
-        self._delay = _FLOWING if shipped else min(self._delay * 1.25, _IDLE)
-        wake_in = self._composer.wake_in(now)
-        return self._delay if wake_in is None else min(self._delay, wake_in)
 
     def _ship_next(self, now: float, limit: int, *, final: bool) -> float | None:
         """Send one request. 0: it is done with; more: wait so many seconds; None: there is nothing to send."""
