@@ -42,6 +42,7 @@ class SourceResult:
         seconds: time by step: ``fetch``, ``checkout``, ``submodules``, ``diff``.
         shell: it is a shell that starts the entry point.
         confined: the entry point belongs inside ``root``.
+        packages: what the way of running needs beside the task's requirements.
     """
 
     root: Path
@@ -56,6 +57,7 @@ class SourceResult:
     seconds: Mapping[str, float] = attrs.Factory(dict)
     shell: bool = False
     confined: bool = True
+    packages: tuple[str, ...] = ()
 
 
 def fetch_source(plan: SourcePlan, folder: Path, console: Console, cancel: Cancel | None = None) -> SourceResult:
@@ -71,6 +73,18 @@ def fetch_source(plan: SourcePlan, folder: Path, console: Console, cancel: Cance
         UserError, Retryable, Fatal: the code cannot be had as it is recorded; the message says why.
         Cancelled: somebody asked to stop.
     """
+    result = _fetched(plan, folder, console, cancel)
+    needed = plan.settings.force_task_init or ".ipynb" in result.entry_point
+    if not needed:
+        return result
+    from clearml_agent_clone.source.prepare import prepare_entry  # noqa: PLC0415 - rare
+
+    entry = prepare_entry(_start(result), console, task_init=plan.settings.force_task_init)
+    packages = ("clearml",) if plan.settings.force_task_init and not plan.shell else ()
+    return attrs.evolve(result, entry_point=entry, packages=packages)
+
+
+def _fetched(plan: SourcePlan, folder: Path, console: Console, cancel: Cancel | None) -> SourceResult:
     if plan.code_dir is not None:
         return _use_as_it_is(plan, plan.code_dir, console)
     private_dir(folder)
@@ -92,7 +106,11 @@ def check_entry_point(result: SourceResult) -> None:
     Raises:
         UserError: ``entry-point-missing`` with near names, or ``outside-checkout``.
     """
-    check_start(Start(result.root, result.working_dir, result.entry_point, result.shell, result.confined))
+    check_start(_start(result))
+
+
+def _start(result: SourceResult) -> Start:
+    return Start(result.root, result.working_dir, result.entry_point, result.shell, result.confined)
 
 
 class _Repository:

@@ -102,6 +102,7 @@ class SourceSettings:
         clone_verbose: show more of what git does.
         force_code_dir: run the code in this folder; nothing is fetched.
         force_exec_script: start this script, ``file`` or ``folder:file``, whatever the task says.
+        force_task_init: have Python scripts call ``Task.init``.
         attempts: how often a transfer is tried when the network fails in its midst.
         environ: the environment that git starts from.
     """
@@ -125,6 +126,7 @@ class SourceSettings:
     clone_verbose: bool = False
     force_code_dir: str = ""
     force_exec_script: str = ""
+    force_task_init: bool = False
     attempts: int = 3
     environ: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
 
@@ -157,6 +159,7 @@ class SourceSettings:
             clone_verbose=_switch(environ, "CLEARML_AGENT_GIT_CLONE_VERBOSE"),
             force_code_dir=environ.get("CLEARML_AGENT_FORCE_CODE_DIR", ""),
             force_exec_script=environ.get("CLEARML_AGENT_FORCE_EXEC_SCRIPT", ""),
+            force_task_init=_switch(environ, "CLEARML_AGENT_FORCE_TASK_INIT"),
             environ=dict(environ),
         )
 
