@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from clearml_agent_clone.logs.reader import Place, Reader
 from clearml_agent_clone.logs.redact import Redactor
 from clearml_agent_clone.logs.spool import Spool
 from clearml_agent_clone.logs.tail import Tail
+
+log = logging.getLogger(__name__)
 
 REDRAW_LINE = "\r\x1b[K"
 """What a terminal is sent before the new state of a line."""
@@ -64,7 +67,7 @@ class Echo:
         place: Place | None = None,
     ) -> None:
         self._spool = spool
-        self._write = screen.write
+        self._screen: Screen | None = screen
         self._redactor = redactor
         self._gaps = gaps
         self._said: deque[tuple[int, str]] = deque()
@@ -142,3 +145,12 @@ class Echo:
         place = self._tail.place
         self._write(("" if place.fresh else "\n") + self._redactor.redact(text) + "\n")
         self._tail.place = attrs.evolve(place, fresh=True)
+
+    def _write(self, text: str) -> None:
+        if self._screen is None:
+            return
+        try:
+            self._screen.write(text)
+        except (OSError, ValueError) as error:  # the reader of a pipe has left, a file was closed: the task goes on
+            self._screen = None
+            log.warning("the console is not shown any more: %s", error)
