@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -247,7 +248,8 @@ def _tell_parent(log_file: Path | None) -> None:
     handle = os.environ.pop(READY_VARIABLE, "")
     if not handle:
         return
-    os.write(int(handle), b"ready\n")
+    with contextlib.suppress(BrokenPipeError):  # the server was away for so long that it has not waited
+        os.write(int(handle), b"ready\n")
     os.close(int(handle))
     if log_file is not None:
         from clearml_agent_clone.logs.raw_output import keep_raw_output  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,12 +14,16 @@ from clearml_agent_clone.util.files import private_dir
 READY_VARIABLE = "CLEARML_AGENT_READY_FD"
 """Names the descriptor on which the background daemon says that it is up."""
 
+_PATIENCE = 10.0
+"""Seconds until the command comes back, though the daemon still waits for its server."""
+
 
 def start_detached(state_dir: Path, say: Callable[[str], None], argv: list[str] | None = None) -> int:
     """Start this command line again in a session of its own, without ``--detached``.
 
     Returns:
-        0 when the daemon is registered and polls; else its exit code, after its own words were shown.
+        0 when the daemon is registered and polls, or still waits for its server; else its exit code, after its own words
+        were shown.
     """
     arguments = [part for part in (argv or sys.argv[1:]) if part != "--detached"]
     # a bare -d is "detached" only behind the command
@@ -37,9 +42,13 @@ def start_detached(state_dir: Path, say: Callable[[str], None], argv: list[str] 
             env={**os.environ, READY_VARIABLE: str(write_end)},
         )
     os.close(write_end)
-    ready = os.read(read_end, 16)  # the word, or nothing when the child is gone
+    told = bool(select.select([read_end], [], [], _PATIENCE)[0])
+    ready = os.read(read_end, 16) if told else b""  # the word, or nothing when the child is gone
     os.close(read_end)
     say(output.read_text(errors="replace").rstrip())
+    if not told:
+        say(f"The daemon is not ready yet; it goes on trying in the background, pid {child.pid}")
+        return 0
     if ready:
         say(f"Daemon is running in the background, pid {child.pid}")
         return 0
