@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attrs
 
+from clearml_agent_clone.errors import Retryable
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
@@ -120,8 +121,16 @@ class Runners:
             return len(own)
 
     def folders(self) -> Iterator[tuple[Job, RunFolder]]:
-        """All runs of this machine's user, of whichever agent, the oldest first."""
-        for path in sorted(self._runs.iterdir()):
+        """All runs of this machine's user, of whichever agent, the oldest first.
+
+        Raises:
+            Retryable: the folder cannot be read.
+        """
+        try:
+            paths = sorted(self._runs.iterdir())
+        except OSError as error:
+            raise Retryable(f"{self._runs} cannot be read: {error.strerror or error}") from error
+        for path in paths:
             folder = RunFolder(path)
             job = None if path.name.startswith(".") else Job.from_record(read_json(path / "job.json"))
             if job is not None:

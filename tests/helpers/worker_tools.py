@@ -37,6 +37,7 @@ class Agent:
     home: Path
     variables: Mapping[str, str] = attrs.Factory(dict)
     daemons: list[subprocess.Popen[str]] = attrs.Factory(list)
+    python: str = sys.executable
 
     @property
     def environ(self) -> dict[str, str]:
@@ -55,7 +56,7 @@ class Agent:
         return self.home / ".clearml" / "agent"
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-W", "error", "-m", "clearml_agent_clone", *arguments]
+        return [self.python, "-W", "error", "-m", "clearml_agent_clone", *arguments]
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
