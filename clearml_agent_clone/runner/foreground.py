@@ -16,13 +16,13 @@ import attrs
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Task, TaskStatus
 from clearml_agent_clone.config import Loaded
-from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.errors import Cancelled, Retryable, UserError
 from clearml_agent_clone.launch.gpus import choose_gpus
 from clearml_agent_clone.launch.plan import RUN_MARK
 from clearml_agent_clone.logs import Screen
 from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import Job, RunFolder, new_run_id
-from clearml_agent_clone.runner.outcome import Cause
+from clearml_agent_clone.runner.outcome import Cause, Outcome
 from clearml_agent_clone.runner.runner import Runner
 from clearml_agent_clone.runner.signals import stop_on_signals
 
@@ -78,13 +78,24 @@ def run_in_foreground(
     with _screens(options.log_file) as screens:
         runner = Runner(folder, loaded, client, screens=screens, more_loops=own.loops, given_up=given_up)
         with stop_on_signals(runner):
-            outcome = runner.run()
+            outcome = _run(runner)
     own.leave()
     if not options.keep_run:
         shutil.rmtree(folder.path, ignore_errors=True)
     if outcome.cause is Cause.NOT_STARTED:
         raise UserError(outcome.detail, code="task-not-startable")
     return outcome.shell_code
+
+
+def _run(runner: Runner) -> Outcome:
+    try:
+        return runner.run()
+    except (Retryable, Cancelled) as error:
+        raise Retryable(
+            f"the server was not told how task {runner.job.task_id} ended",
+            remedy=f"What it should know is in {runner.folder.path}",
+            code="not-told",
+        ) from error
 
 
 def _made_ours(task: Task, client: Client, options: ForegroundOptions) -> Task:

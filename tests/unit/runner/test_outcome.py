@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.runner.outcome import Cause, Outcome, Verdict
+from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy, Verdict
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ from clearml_agent_clone.runner.outcome import Cause, Outcome, Verdict
         (Outcome(Cause.EXIT, -signal.SIGINT), Verdict.STOPPED, "user abort", "Process terminated by user", 130),
         (Outcome(Cause.EXIT, 254), Verdict.STOPPED, "user abort", "Process terminated by user", 254),
         (Outcome(Cause.ABORT, -15), Verdict.STOPPED, "task was stopped by tasks.stop", "Process aborted by user", 254),
+        (
+            Outcome(Cause.TIME_LIMIT, -15, "60"),
+            Verdict.FAILED,
+            "time limit of 60 s reached",
+            "Process failed, time limit of 60 s reached",
+            1,
+        ),
         (Outcome(Cause.STATUS_CHANGED, -15), Verdict.NONE, "", "", 1),
         (Outcome(Cause.RESET, -15), Verdict.NONE, "", "", 1),
         (Outcome(Cause.GONE, -15), Verdict.NONE, "", "", 1),
@@ -56,3 +63,55 @@ def test_a_foreign_record_is_no_outcome(record: object) -> None:
 
 def test_braces_in_an_error_are_text() -> None:
     assert "{oops}" in Outcome(Cause.PREPARATION, None, "{oops}", "source").ending.reason
+
+
+@pytest.mark.parametrize(
+    ("outcome", "policy", "verdict", "reason"),
+    [
+        (Outcome(Cause.SHUTDOWN), Policy("stop"), Verdict.STOPPED, "user abort: the agent was stopped"),
+        (Outcome(Cause.SHUTDOWN), Policy("fail"), Verdict.FAILED, "the agent was stopped"),
+        (Outcome(Cause.SHUTDOWN), Policy("requeue", has_queue=True), Verdict.REQUEUED, "the agent was stopped"),
+        (Outcome(Cause.SHUTDOWN), Policy("requeue"), Verdict.STOPPED, "user abort: the agent was stopped"),
+        (
+            Outcome(Cause.SHUTDOWN, begun=False),
+            Policy("fail", has_queue=True),
+            Verdict.REQUEUED,
+            "the agent was stopped",
+        ),
+        (Outcome(Cause.INTERRUPT, begun=False), Policy(has_queue=True), Verdict.REQUEUED, "the agent was stopped"),
+        (Outcome(Cause.INTERRUPT, begun=False), Policy(), Verdict.STOPPED, "user abort"),
+        (Outcome(Cause.ABORT, begun=False), Policy(has_queue=True), Verdict.STOPPED, "task was stopped by tasks.stop"),
+        (Outcome(Cause.NODE_LOST, None, "x"), Policy(has_queue=True), Verdict.FAILED, "node lost: x"),
+        (
+            Outcome(Cause.NODE_LOST, None, "{x}"),
+            Policy(on_node_loss="requeue", has_queue=True),
+            Verdict.REQUEUED,
+            "node lost: {x}",
+        ),
+        (Outcome(Cause.NODE_LOST, None, "x"), Policy(on_node_loss="requeue"), Verdict.FAILED, "node lost: x"),
+        (Outcome(Cause.START_REFUSED, None, "x"), Policy(has_queue=True), Verdict.REQUEUED, "start refused: x"),
+        (Outcome(Cause.START_REFUSED, None, "x"), Policy(), Verdict.FAILED, "start refused: x"),
+        (
+            Outcome(Cause.START_REFUSED, None, "x"),
+            Policy(on_start_failure="fail", has_queue=True),
+            Verdict.FAILED,
+            "start refused: x",
+        ),
+    ],
+)
+def test_the_user_decides_over_ends_that_are_nobodys_fault(
+    outcome: Outcome, policy: Policy, verdict: Verdict, reason: str
+) -> None:
+    ending = outcome.ending_by(policy)
+    assert (ending.verdict, ending.reason) == (verdict, reason)
+
+
+def test_a_task_without_a_queue_is_told_why_it_does_not_go_back() -> None:
+    ending = Outcome(Cause.SHUTDOWN).ending_by(Policy("requeue"))
+    assert ending.console == "Process terminated by user (it came from no queue that it could go back to)"
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    record = Outcome(Cause.EXIT, 1).to_record()
+    del record["begun"]
+    assert Outcome.from_record(record) == Outcome(Cause.EXIT, 1)
