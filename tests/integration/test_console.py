@@ -184,6 +184,49 @@ def test_runners_killed_in_the_middle_of_a_flood_lose_no_line_and_repeat_none(
     assert stamps == sorted(set(stamps))
 
 
+_FLOOD = """
+import pathlib, sys, time
+from clearml_agent_clone.api import Client, ServerAccess, Session
+from clearml_agent_clone.logs import Redactor, Shipper, Spool
+url, key, secret, task, folder = sys.argv[1:]
+client = Client(Session(ServerAccess(url=url, access_key=key, secret_key=secret), host_name="h"))
+spool = Spool.create(pathlib.Path(folder))
+shipper = Shipper(spool, client.events.send, task, "host:1", pathlib.Path(folder), Redactor())
+print("ready", flush=True)
+while True:
+    spool.write(b"a line of a task that floods its console\\n" * 50_000)
+    time.sleep(min(shipper.step(time.monotonic()), 0.1))
+"""
+
+
+def test_a_prompt_is_seen_at_once_while_another_task_floods(
+    console: Console, shared_server: Server, tmp_path: Path
+) -> None:
+    folder = tmp_path / "flood"
+    folder.mkdir()
+    other = str(shared_server.call("tasks.create", name="another task", type="training")["id"])
+    server = (shared_server.api_url, shared_server.access_key, shared_server.secret_key)
+    flood = subprocess.Popen(
+        [sys.executable, "-c", _FLOOD, *server, other, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert flood.stdout is not None
+        assert flood.stdout.readline() == "ready\n"
+        delays = []
+        shipper = console.shipper()
+        for number in range(3):
+            console.spool.write(b"a line\nName %d: " % number)
+            begin = time.monotonic()
+            while f"Name {number}: " not in console.text():
+                time.sleep(min(shipper.step(time.monotonic()), 0.05))
+                assert time.monotonic() < begin + 20
+            delays.append(time.monotonic() - begin)
+        assert min(delays) < 1.5  # a second, on a machine with little else to do
+    finally:
+        flood.kill()
+        flood.communicate()
+
+
 @pytest.mark.sdk
 def test_the_sdk_reads_it_as_it_was_printed(console: Console, shared_server: Server) -> None:
     shipper = console.shipper()
