@@ -24,7 +24,7 @@ class VcsCacheSettings(Section):
 
 @attrs.frozen(eq=False, repr=False)
 class GitSettings(Section):
-    """Credentials and habits of git (and the Mercurial keys, which are known but not used)."""
+    """Credentials and habits of git, and the credentials of Mercurial."""
 
     user: str = key("agent.git_user", TEXT, "", "User name for repositories over https")
     password: str = key(
@@ -105,5 +105,17 @@ class GitSettings(Section):
         "",
         "Filter of a partial clone, such as blob:none: old versions of files are fetched when they are needed",
         own=True,
+    )
+    hg_user: str = key("agent.hg_user", TEXT, "", "User name for Mercurial repositories over https")
+    hg_password: str = key("agent.hg_pass", TEXT, "", "Password for Mercurial repositories over https", secret=True)
+    hg_host: str = key(
+        "agent.hg_host", TEXT, "", "The only host that hg_user and hg_pass are sent to; empty for the repository's own"
+    )
+    hg_extra_credentials: tuple[Credential, ...] = key(
+        "agent.hg.extra_credentials",
+        CREDENTIALS,
+        [],
+        "Further credentials for Mercurial by host; the first that matches is used before hg_user and hg_pass",
+        secret=True,
     )
     cache: VcsCacheSettings = group(VcsCacheSettings)

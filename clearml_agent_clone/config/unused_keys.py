@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clearml_agent_clone.config.kinds import (
-    CREDENTIALS,
     SECONDS,
     SWITCH,
     TEXT,
@@ -14,17 +13,12 @@ from clearml_agent_clone.config.kinds import (
 )
 from clearml_agent_clone.config.schema import Key
 
-_HG = "Mercurial is not supported"
 _SERVER = "the server announces its own"
 _METER = "metering of model calls is not built in"
 
 UNUSED_KEYS = (
     Key("api.version", TEXT, "", "Version of the API", unused=_SERVER),
     Key("api.default_version", TEXT, "1.5", "Version of the API", unused=_SERVER),
-    Key("agent.hg_user", TEXT, "", "User name for Mercurial", unused=_HG),
-    Key("agent.hg_pass", TEXT, "", "Password for Mercurial", secret=True, unused=_HG),
-    Key("agent.hg_host", TEXT, "", "Host for Mercurial", unused=_HG),
-    Key("agent.hg.extra_credentials", CREDENTIALS, [], "Further credentials for Mercurial", secret=True, unused=_HG),
     Key("agent.log_files_buffering", WHOLE, 1, "Buffering of the daemon's log file", unused="the log is written line by line"),
     Key("agent.truncate_task_output_files", SWITCH, False, "Empty the file of a task's output after each upload", unused="what was shipped is dropped anyway"),
     Key("agent.disable_agent_update_check", SWITCH, False, "Do not ask for newer versions", unused="this agent never asks"),

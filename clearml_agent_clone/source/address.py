@@ -19,6 +19,9 @@ _REMOTE = {
     "ssh+git": "ssh",
     "git+https": "https",
     "git+http": "http",
+    "hg+ssh": "ssh",
+    "hg+https": "https",
+    "hg+http": "http",
 }
 _DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 
@@ -50,6 +53,7 @@ class Address:
         path: with its leading slash, except in the short ssh form ``host:path``.
         user: login name for ssh, else empty.
         short: it was written ``user@host:path``.
+        mercurial: it says that it is a Mercurial repository: ``hg+https://`` or the ssh user ``hg``.
     """
 
     scheme: str
@@ -58,6 +62,7 @@ class Address:
     path: str = ""
     user: str = ""
     short: bool = False
+    mercurial: bool = False
 
     @property
     def url(self) -> str:
@@ -134,11 +139,12 @@ def _with_scheme(text: str, scheme: str, rest: str, allow_local: bool) -> tuple[
         raise _refused(text, "names no repository on the host")
     user, _, password = login.partition(":")
     user, password = unquote(user), unquote(password)
+    mercurial = scheme.startswith("hg+") or (known == "ssh" and user == "hg")
     if known != "ssh":
-        return Address(known, host, port, slash + path), Login(user, password)
+        return Address(known, host, port, slash + path, mercurial=mercurial), Login(user, password)
     if user and not _USER.fullmatch(user):
         raise _refused(text, "has a user name that ssh could take for an option")
-    return Address(known, host, port, slash + path, user), Login()
+    return Address(known, host, port, slash + path, user, mercurial=mercurial), Login()
 
 
 def _split_port(text: str, place: str) -> tuple[str, int | None]:

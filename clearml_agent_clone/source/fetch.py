@@ -89,6 +89,11 @@ def _fetched(plan: SourcePlan, folder: Path, console: Console, cancel: Cancel | 
         return _use_as_it_is(plan, plan.code_dir, console)
     private_dir(folder)
     if plan.address is not None:
+        if plan.address.mercurial or plan.address.scheme == "file":
+            from clearml_agent_clone.source.mercurial import is_mercurial  # noqa: PLC0415 - hardly any is
+
+            if is_mercurial(plan.address):
+                return _from_mercurial(plan, plan.address, folder, console, cancel)
         return _Repository(plan, plan.address, folder, console, cancel).fetch()
     root = private_dir(folder / plan.name)
     if plan.literal is None:
@@ -140,9 +145,9 @@ class _Repository:
                     self._submodules(git).update()
             self._console.say(f"checked out {self._address.url} at {found.commit}{_beside(plan, found)}")
             dirty = self._apply(found, git)
-        working_dir = self._working_dir()
+        working_dir = _working_dir(plan, self._root)
         if plan.literal is not None:
-            dirty = self._write_literal(working_dir)
+            dirty = _write_literal(plan, self._root, working_dir, self._console)
         return SourceResult(
             self._root,
             working_dir,
@@ -196,25 +201,58 @@ class _Repository:
             return f"the checkout is at the recorded commit {found.commit[:12]}"
         return f"the task records no commit and the checkout is at {found.commit[:12]} of the {recorded}"
 
-    def _working_dir(self) -> Path:
-        plan = self._plan
-        if plan.literal is not None and plan.working_dir:
-            from clearml_agent_clone.source.confine import inside  # noqa: PLC0415 - rare
 
-            path = inside(self._root / plan.working_dir, self._root, f'working folder "{plan.working_dir}"')
-            path.mkdir(parents=True, exist_ok=True)
-        return find_working_dir(self._root, plan.working_dir)
+def _from_mercurial(
+    plan: SourcePlan, address: Address, folder: Path, console: Console, cancel: Cancel | None
+) -> SourceResult:
+    from clearml_agent_clone.source.mercurial import Mercurial  # noqa: PLC0415 - hardly any is
 
-    def _write_literal(self, working_dir: Path) -> bool:
-        literal = self._plan.literal
-        assert literal is not None
-        if is_too_large_notice(literal.text):
-            self._console.say("the task's uncommitted changes were too large to be recorded; it runs without them")
-            return False
-        written = write_literal(literal, working_dir, self._root)
-        state = "is written from the task" if written else "is in the repository; the text in the task is not used"
-        self._console.say(f"script {literal.name} {state}")
-        return written
+    watch, root = Stopwatch(), folder / plan.name
+    mercurial = Mercurial(plan, address, folder, console, cancel)
+    with watch.step("fetch"):
+        found = mercurial.check_out(root)
+    console.say(f"checked out {address.url} at {found.commit} (branch {found.branch})")
+    if plan.diff:
+        with watch.step("diff"):
+            mercurial.apply(root)
+        console.say("uncommitted changes are applied")
+    working_dir = _working_dir(plan, root)
+    written = plan.literal is not None and _write_literal(plan, root, working_dir, console)
+    reused = {"mirror": ("mirror", "commit"), "fetch": ("mirror",)}.get(found.how, ())
+    return SourceResult(
+        root,
+        working_dir,
+        plan.entry_point,
+        repository=address.url,
+        commit=found.commit,
+        branch=found.branch or plan.branch,
+        tag=plan.tag,
+        dirty=bool(plan.diff) or written,
+        reused=reused,
+        seconds=dict(watch.seconds),
+        shell=plan.shell,
+    )
+
+
+def _working_dir(plan: SourcePlan, root: Path) -> Path:
+    if plan.literal is not None and plan.working_dir:
+        from clearml_agent_clone.source.confine import inside  # noqa: PLC0415 - rare
+
+        path = inside(root / plan.working_dir, root, f'working folder "{plan.working_dir}"')
+        path.mkdir(parents=True, exist_ok=True)
+    return find_working_dir(root, plan.working_dir)
+
+
+def _write_literal(plan: SourcePlan, root: Path, working_dir: Path, console: Console) -> bool:
+    literal = plan.literal
+    assert literal is not None
+    if is_too_large_notice(literal.text):
+        console.say("the task's uncommitted changes were too large to be recorded; it runs without them")
+        return False
+    written = write_literal(literal, working_dir, root)
+    state = "is written from the task" if written else "is in the repository; the text in the task is not used"
+    console.say(f"script {literal.name} {state}")
+    return written
 
 
 def _use_as_it_is(plan: SourcePlan, root: Path, console: Console) -> SourceResult:

@@ -171,6 +171,8 @@ def _with_repository(plan: SourcePlan, script: Script) -> SourcePlan:
 
 def rewrite(address: Address, settings: SourceSettings) -> Address:
     """``address`` for the transport that the settings ask for."""
+    if address.mercurial:
+        return address  # the settings speak of git
     host = settings.force_ssh_host.partition("://")[2] or settings.force_ssh_host
     wanted = not host or host.split("/")[0].split(":")[0].casefold() == address.host.casefold()
     if settings.force_ssh and wanted and address.is_web:

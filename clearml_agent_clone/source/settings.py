@@ -87,6 +87,7 @@ class SourceSettings:
         vcs_cache_enabled: keep a mirror of each repository; without it every task clones.
         vcs_cache_path: folder of the mirrors.
         credentials: the first that is for an address is used.
+        hg_credentials: likewise, for Mercurial.
         fetch_args: further arguments for ``git fetch``.
         clone_depth: fetch only so many commits of history; 0 is all.
         clone_filter: of partial clones, such as ``blob:none``; empty for whole ones.
@@ -110,6 +111,7 @@ class SourceSettings:
     vcs_cache_enabled: bool = True
     vcs_cache_path: Path = attrs.Factory(lambda: Path.home() / ".clearml" / "vcs-cache")
     credentials: tuple[GitCredential, ...] = attrs.field(default=(), repr=False)
+    hg_credentials: tuple[GitCredential, ...] = attrs.field(default=(), repr=False)
     fetch_args: tuple[str, ...] = ()
     clone_depth: int = 0
     clone_filter: str = ""
@@ -143,6 +145,14 @@ class SourceSettings:
             vcs_cache_enabled=git.cache.enabled,
             vcs_cache_path=git.cache.path,
             credentials=_credentials(git),
+            hg_credentials=tuple(
+                GitCredential.parse(host, user, password)
+                for host, user, password in (
+                    *((entry.host, entry.user, entry.password) for entry in git.hg_extra_credentials),
+                    (git.hg_host, git.hg_user, git.hg_password),
+                )
+                if password
+            ),
             fetch_args=git.fetch_args,
             clone_depth=max(git.clone_depth or _whole(_DEPTH, git.fetch_args), 0),
             clone_filter=_filter(git),
