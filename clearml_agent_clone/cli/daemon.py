@@ -254,4 +254,5 @@ def _tell_parent(log_file: Path | None) -> None:
     if log_file is not None:
         from clearml_agent_clone.logs.raw_output import keep_raw_output  # noqa: PLC0415
 
-        keep_raw_output(log_file.with_suffix(".out"))
+        with contextlib.suppress(OSError):  # a full disk: the log says what there is to say
+            keep_raw_output(log_file.with_suffix(".out"))

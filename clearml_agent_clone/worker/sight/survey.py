@@ -50,7 +50,7 @@ class Disk:
     @property
     def problem(self) -> str:
         if self.free_bytes < _LEAST_BYTES:
-            return f"the disk of the state folder is full: {self.free_bytes} bytes are free"
+            return f"the disk of the state folder is full, or nearly so: {self.free_bytes} bytes are free"
         if self.free_files is not None and self.free_files < _LEAST_FILES:
             return f"the disk of the state folder takes only {self.free_files} more files"
         return ""

@@ -158,7 +158,7 @@ def test_an_answer_of_another_version_counts_as_none(tmp_path: Path, said: bytes
     [
         (10**9, 10**6, ""),
         (10**9, None, ""),
-        (10**6, 10**6, "the disk of the state folder is full: 1000000 bytes are free"),
+        (10**6, 10**6, "the disk of the state folder is full, or nearly so: 1000000 bytes are free"),
         (10**9, 3, "the disk of the state folder takes only 3 more files"),
     ],
 )
