@@ -1,7 +1,8 @@
 r"""Carriage returns and backspaces: what a terminal would show at the end, not every step on the way there.
 
 A progress bar redraws its line with ``\r`` or ``\b``. On the server each step would be a line of its own, so of such
-a line only the last state is kept. ANSI colours and other escape sequences pass untouched.
+a line only the last state is kept. The same goes for a bar below another one, as far as its states come together.
+ANSI colours and other escape sequences pass untouched.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 
 _LINE_END = re.compile(r"\r+\n")
 _SUPERSEDED = re.compile(r"^[^\n]*\r", re.MULTILINE)
+_UP = "\x1b[A"
+_DRAWN_OVER = re.compile(r"^[^\n]*\x1b\[A\n(?=\r)", re.MULTILINE)
 _STRUCK_LINE = re.compile(r"^[^\n\x08]*\x08[^\n]*", re.MULTILINE)
 _STRIKES = re.compile(r"(\x08+)")
 
@@ -46,6 +49,8 @@ class Fold:
 
     def lines(self, text: str) -> str:
         """Complete lines, each in its last state. ``text`` has gone through ``line_ends``."""
+        if _UP in text:  # nested bars: up a line, down again, to the beginning of the line, and drawn over
+            text = _DRAWN_OVER.sub("", text)
         if "\r" in text:
             text = _SUPERSEDED.sub("", _LINE_END.sub("\n", text))
         if "\b" in text:

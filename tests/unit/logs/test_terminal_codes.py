@@ -45,6 +45,8 @@ def test_nested_bars_end_with_their_last_states_and_lose_no_line(bench: Bench) -
     bench.shipper().finish()
     lines = bench.server.text.split("\n")
     assert lines[0] == "before"
+    assert len(lines) < 30
+    assert [line for line in lines if line.startswith("outer")] == [f"outer: {number}/20" for number in range(21)]
     assert lines[-3:] == ["outer: 20/20", "after", ""]
 
 
