@@ -92,6 +92,15 @@ def above_floor(margin: float, unit: str = "s") -> Target:
     return Target(f"≤ floor + {margin:g} {unit}", reached)
 
 
+def within_floor(factor: float) -> Target:
+    """At most ``factor`` times the floor measured in the same run."""
+
+    def reached(row: Row) -> bool | None:
+        return None if row.ours is None or row.floor is None else row.ours.median <= factor * row.floor.median
+
+    return Target(f"≤ {factor:g} times the floor", reached)
+
+
 def at_most(limit: float, unit: str) -> Target:
     """At most ``limit``, whatever the machine."""
     return Target(f"≤ {limit:g} {unit}", lambda row: None if row.ours is None else row.ours.median <= limit)

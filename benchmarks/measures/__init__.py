@@ -8,6 +8,7 @@ from benchmarks.measures.abort import abort
 from benchmarks.measures.cli import cli
 from benchmarks.measures.console import console
 from benchmarks.measures.idle import idle
+from benchmarks.measures.source import source
 from benchmarks.measures.start import cached_packages, nothing_to_install
 from benchmarks.rig import Rig
 from benchmarks.stats import Row
@@ -16,6 +17,7 @@ MEASURES: dict[str, Callable[[Rig], list[Row]]] = {
     "cli": cli,
     "start": nothing_to_install,
     "packages": cached_packages,
+    "source": source,
     "abort": abort,
     "console": console,
     "idle": idle,
