@@ -14,7 +14,15 @@ from clearml_agent_clone.launch.command import Entry, build_argv
 RUN_MARK = "CLEARML_AGENT_RUN_ID"
 """Every process of a task carries this variable, so that those which left its session are found as well."""
 
-_REMOVED = ("CLEARML_APT_INSTALL", "TRAINS_APT_INSTALL", "UV_CACHE_DIR", "UV_PYTHON_CACHE_DIR", "UV_PYTHON_INSTALL_DIR")
+_REMOVED = (
+    "CLEARML_APT_INSTALL",
+    "TRAINS_APT_INSTALL",
+    "UV_CACHE_DIR",
+    "UV_PYTHON_CACHE_DIR",
+    "UV_PYTHON_INSTALL_DIR",
+    "CLEARML_AGENT_GIT_PASS",  # the agent's, for fetching the code; a task that wants it is given it by name
+    "TRAINS_AGENT_GIT_PASS",
+)
 _TWINS = (
     "CLEARML_TASK_ID",
     "CLEARML_CONFIG_FILE",

@@ -31,6 +31,13 @@ def test_the_sdk_finds_its_task_under_both_names() -> None:
     assert env["HOME"] == "/h"
 
 
+def test_the_agents_git_password_stays_with_the_agent() -> None:
+    names = ("CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_PASS")
+    assert not set(names) & set(make(dict.fromkeys(names, "secret")).env)
+    asked = make({}, **{names[0]: "given by the task"})
+    assert asked.env[names[0]] == "given by the task"
+
+
 def test_programs_of_the_environment_come_first() -> None:
     env = make({"PATH": "/usr/bin", "PYTHONHOME": "/x"}).env
     assert env["PATH"] == "/env/bin:/usr/bin"
