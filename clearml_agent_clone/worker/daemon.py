@@ -20,7 +20,7 @@ from clearml_agent_clone.launch.ending import end_all, members
 from clearml_agent_clone.launch.gpus import GpuChoice
 from clearml_agent_clone.launch.local import Place
 from clearml_agent_clone.monitoring import Sampler
-from clearml_agent_clone.runner.heartbeat import Doing, Heartbeat
+from clearml_agent_clone.runner.heartbeat import GOODBYE, Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
 from clearml_agent_clone.runner.journal import State
 from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy
@@ -381,7 +381,9 @@ class Daemon:
         if self._claims.stop(0.0):
             self._claim_loop.leave()
         try:
-            self._client.workers.unregister(self._registration.worker_id, self._listening.ids, retry=ONCE)
+            self._client.workers.unregister(
+                self._registration.worker_id, self._listening.ids, retry=ONCE, timeout=GOODBYE
+            )
         except AgentError as error:
             log.warning("unregister: %s", error)
         log.info("Leaving process id %d", os.getpid())
