@@ -34,7 +34,7 @@ def test_the_sdk_finds_its_task_under_both_names() -> None:
 def test_the_agents_git_password_stays_with_the_agent() -> None:
     names = ("CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_PASS")
     assert not set(names) & set(make(dict.fromkeys(names, "secret")).env)
-    asked = make({}, **{names[0]: "given by the task"})
+    asked = make({}, CLEARML_AGENT_GIT_PASS="given by the task")
     assert asked.env[names[0]] == "given by the task"
 
 
