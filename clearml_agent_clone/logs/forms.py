@@ -7,89 +7,209 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from urllib.parse import quote, quote_plus
+
+import attrs
+
+from clearml_agent_clone.logs.redact_views import View, decoded, skeleton
 
 SHORTEST = 4
 """A shorter secret is not masked: it would tear ordinary text to pieces."""
+SHORTEST_SKELETON = 7
+"""So many letters and digits of a spelling make it one that is found by them."""
 
 _SHORTEST_LINE = 8  # of a secret with several lines
 _SHORTEST_CORE = 8  # of a base64 text cut out of a longer one
-_LONGEST = 1024  # no spelling of it is longer than what the redactor holds back
-_RUN = b"a" * 12
-_CLASSES = bytes(ord("a") if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
+_LONGEST = 96  # letters and digits of one needle; something longer is looked for in pieces
 _SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
 _DOUBLE_QUOTED_SPECIAL = re.compile(r'([$`"\\])')
 _PERCENT = re.compile("%[0-9A-F]{2}")
+_EDGES = re.compile(rb"\A([^0-9A-Za-z]*)(.*?)([^0-9A-Za-z]*)\Z", re.DOTALL)
+_BLANKS = re.compile(rb"[\s\0]+")
+_QUOTING = re.compile(rb"[%\\&'\"+]")
+_LINE_END = re.compile(r"[\r\n]+")
+_WRAP = re.compile(rb"[\r\n]+[ \t]*")
 # How many characters at the start of a base64 text depend on what stands 0, 1 or 2 bytes before the secret.
 _FOREIGN_START = (0, 2, 3)
+_BASE64_EDGE = re.compile(rb"[A-Za-z0-9+/_-]{0,3}={0,2}")
 
 
-class Needles:
-    """The spellings of all secrets, and a quick look at which of them a text can hold.
+@attrs.frozen(eq=False, slots=False)  # cached properties need a dictionary
+class Needle:
+    """One spelling, as the letters and digits to look for.
 
-    Most spellings (base64, hexadecimal, random tokens) have a long run of letters and digits, as most texts have not.
-    One look for such a run then spares the search for each of them.
+    Attributes:
+        skeleton: those, in order.
+        secret: the secret whose plain spelling this is; empty for an encoded one.
+        loose: whatever stands between them, it is the secret. Otherwise it has to be one of its known spellings:
+            ``zebra-crossing`` is a secret that other texts may say in passing.
     """
 
-    def __init__(self, needles: frozenset[str] = frozenset()) -> None:
-        self.all = needles
-        self._with_run = frozenset(needle for needle in needles if _has_run(needle))
-        self._others = needles - self._with_run
+    skeleton: bytes
+    secret: str = ""
+    loose: bool = True
 
-    def possible_in(self, text: str) -> frozenset[str]:
-        """Those that may be in ``text``."""
-        return self.all if self._with_run and _has_run(text) else self._others
+    @cached_property
+    def _cores(self) -> frozenset[bytes]:
+        return frozenset(_edges(form)[1] for form in quoted(self.secret))
+
+    @cached_property
+    def _borders(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """What may stand right before and after, longest first: the signs with which the secret begins and ends."""
+        found = [_edges(form) for form in quoted(self.secret)]
+        leads, trails = ({edges[place] for edges in found if edges[place]} for place in (0, 2))
+        return tuple(sorted(leads, key=len, reverse=True)), tuple(sorted(trails, key=len, reverse=True))
+
+    def goes_on(self, data: bytes) -> bool:
+        """Whether ``data``, which holds the first letters and digits of it, is how the secret itself begins.
+
+        "the ones" is not how ``one-secret`` begins, unless signs were taken out of it.
+        """
+        if not self.secret or _QUOTING.search(data):
+            return True
+        return _BLANKS.sub(b"", _edges(_encode(self.secret))[1]).startswith(_BLANKS.sub(b"", data))
+
+    def span(self, data: bytes, start: int, stop: int) -> tuple[int, int] | None:
+        """All of the secret of which ``data[start:stop]`` holds the letters and digits; None when it is none."""
+        if not self.loose and _WRAP.sub(b"", data[start:stop]) not in self._cores:
+            return None
+        if not self.secret:
+            edge = _BASE64_EDGE.match(data, stop)
+            return start, edge.end() if edge else stop
+        if self.secret[0].isalnum() and self.secret[-1].isalnum() and self.secret.isascii():
+            return start, stop
+        leads, trails = self._borders
+        start -= next((len(lead) for lead in leads if data.endswith(lead, 0, start)), 0)
+        stop += next((len(trail) for trail in trails if data.startswith(trail, stop)), 0)
+        return start, stop
 
 
-def _has_run(text: str) -> bool:
-    return _RUN in text.encode(errors="surrogatepass").translate(_CLASSES)
+@attrs.frozen
+class Exact:
+    """Spellings of a secret that has too few letters and digits to be found by them.
+
+    Attributes:
+        anchor: letters and digits that all of them hold, so that one look spares the others; may be empty.
+        spellings: what to look for, byte by byte.
+    """
+
+    anchor: bytes
+    spellings: tuple[bytes, ...]
 
 
-def forms(secret: str) -> set[str]:
-    """Every spelling of ``secret`` to look for; empty when it is too short to be looked for.
+@attrs.frozen
+class Forms:
+    """Every spelling of a secret to look for."""
 
-    None holds a line end: a secret of several lines is looked for line by line, and as a whole where an encoding
-    puts it on one line. A very long one is looked for piece by piece.
+    needles: tuple[Needle, ...] = ()
+    exact: tuple[Exact, ...] = ()
+
+
+def forms(secret: str) -> Forms:
+    """Every spelling of ``secret`` to look for; none when it is too short to be looked for.
+
+    A secret of several lines is looked for line by line, and as a whole where an encoding puts it on one line.
     """
     if len(secret.strip()) < SHORTEST:
-        return set()
-    found: set[str] = set()
-    for piece in _pieces(secret):
-        found.update(_encoded(piece))
-    lines = secret.splitlines()
-    if len(lines) > 1:
-        for line in lines:
-            if len(line.strip()) >= _SHORTEST_LINE and not line.startswith("-----"):
-                found.update(_encoded(line.strip()))
-    return {form for form in found if len(form) >= SHORTEST and "\n" not in form and "\r" not in form}
+        return Forms()
+    needles: dict[bytes, Needle] = {}
+    lines = [
+        line.strip() for line in secret.splitlines() if len(line.strip()) >= _SHORTEST_LINE and line[:5] != "-----"
+    ]
+    plain = [secret.rstrip("\r\n")]
+    if _LINE_END.search(plain[0]):
+        plain = lines
+        # Where line ends are escaped it stands on one line. No other text says all of it.
+        needles.update((piece, Needle(piece)) for piece in _pieces(skeleton(_encode(secret))))
+    few = [*(_plain(text, needles) for text in plain), _hidden({secret, *plain}, needles)]
+    return Forms(tuple(needles.values()), tuple(map(_exact, filter(None, few))))
 
 
-def _pieces(secret: str) -> Iterator[str]:
-    for start in range(0, len(secret), _LONGEST):
-        piece = secret[start : start + _LONGEST]
-        if start == 0 or len(piece) >= _SHORTEST_LINE:
+def _hidden(texts: Iterable[str], needles: dict[bytes, Needle]) -> set[bytes]:
+    """As ``_plain`` for encodings that leave nothing of ``texts`` as it is."""
+    few = set()
+    for text in texts:
+        for spelling in _encoded(_encode(text)):
+            letters = skeleton(spelling)
+            if len(letters) < SHORTEST_SKELETON:
+                few.add(spelling)
+            for piece in _pieces(letters):
+                needles.setdefault(piece, Needle(piece))
+    return few
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
+def quoted(secret: str) -> set[bytes]:
+    """The spellings that quote ``secret`` or escape its signs, and that itself."""
+    return {
+        _encode(form) for form in _quoted(secret) if "\n" not in form and "\r" not in form and len(form) >= SHORTEST
+    }
+
+
+def _plain(text: str, needles: dict[bytes, Needle]) -> set[bytes]:
+    """Adds the needles for ``text`` to ``needles``; returns spellings that have too few letters and digits for it."""
+    raw = _encode(text)
+    letters = skeleton(raw)
+    if len(letters) < SHORTEST_SKELETON:
+        return quoted(text)
+    view = View(raw)
+    unescaped = decoded(view)
+    for found in {letters, unescaped.skeleton if unescaped is not None else letters}:
+        pieces = list(_pieces(found))
+        for piece in pieces:
+            loose = len(pieces) > 1 or _is_random(piece)
+            needles[piece] = Needle(piece, text if len(pieces) == 1 else "", loose)
+    return set()
+
+
+def _is_random(letters: bytes) -> bool:
+    """Whether no other text has just these letters and digits in this order."""
+    kinds = sum(any(map(kind, letters.decode())) for kind in (str.islower, str.isupper, str.isdigit))
+    return len(letters) >= 16 or (len(letters) > SHORTEST_SKELETON and kinds > 1)
+
+
+def _pieces(letters: bytes) -> Iterator[bytes]:
+    count = max(1, len(letters) // _LONGEST)
+    length = -(-len(letters) // count)
+    for start in range(0, len(letters), length):
+        piece = letters[start : start + length]
+        if len(piece) >= SHORTEST_SKELETON:
             yield piece
 
 
-def _encoded(secret: str) -> Iterator[str]:
-    raw = secret.encode(errors="surrogateescape")
-    yield secret
-    yield from _quoted(secret)
+def _exact(spellings: set[bytes]) -> Exact:
+    runs = re.findall(rb"[0-9A-Za-z]+", min(spellings, key=len))
+    anchor = max((run for run in runs if all(run in spelling for spelling in spellings)), key=len, default=b"")
+    return Exact(anchor, tuple(sorted(spellings)))
+
+
+def _edges(form: bytes) -> tuple[bytes, bytes, bytes]:
+    match = _EDGES.match(form)
+    assert match is not None
+    return match[1], match[2], match[3]
+
+
+def _encoded(raw: bytes) -> Iterator[bytes]:
     yield from _base64(raw)
-    if len(raw) >= _SHORTEST_CORE:
-        yield raw.hex()
-        yield raw.hex().upper()
+    if len(raw) >= _SHORTEST_CORE // 2:
+        yield raw.hex().encode()
+        yield raw.hex().upper().encode()
 
 
 def _quoted(secret: str) -> Iterator[str]:
+    yield secret
     for safe in ("", "/"):
-        for quoted in (
-            quote(secret, safe=safe, errors="surrogateescape"),
-            quote_plus(secret, safe=safe, errors="surrogateescape"),
+        for form in (
+            quote(secret, safe=safe, errors="surrogatepass"),
+            quote_plus(secret, safe=safe, errors="surrogatepass"),
         ):
-            yield quoted
-            yield _PERCENT.sub(lambda match: match[0].lower(), quoted)
+            yield form
+            yield _PERCENT.sub(lambda match: match[0].lower(), form)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield json.dumps(secret)[1:-1].replace("/", "\\/")
@@ -103,15 +223,14 @@ def _quoted(secret: str) -> Iterator[str]:
     yield html.escape(secret, quote=False)
 
 
-def _base64(raw: bytes) -> Iterator[str]:
+def _base64(raw: bytes) -> Iterator[bytes]:
     """The whole, and what of it is the same wherever in a longer text it stands (``user:secret`` for one)."""
-    whole = base64.b64encode(raw).decode()
-    cores = {whole, whole.rstrip("=")}
+    cores = {base64.b64encode(raw).rstrip(b"=")}
     for before, foreign in enumerate(_FOREIGN_START):
-        text = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        core = text[foreign:] if (before + len(raw)) % 3 == 0 else text[foreign:-1]
-        if len(core) >= _SHORTEST_CORE:
-            cores.add(core)
+        text = base64.b64encode(b"\0" * before + raw).rstrip(b"=")
+        cores.add(text[foreign:] if (before + len(raw)) % 3 == 0 else text[foreign:-1])
     for core in cores:
-        yield core
-        yield core.translate(str.maketrans("+/", "-_"))
+        if len(core) >= _SHORTEST_CORE:
+            yield core
+            if len(skeleton(core)) < SHORTEST_SKELETON:
+                yield core.translate(bytes.maketrans(b"+/", b"-_"))

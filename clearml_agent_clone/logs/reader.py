@@ -12,7 +12,7 @@ import re
 import attrs
 
 from clearml_agent_clone.logs.fold import Fold
-from clearml_agent_clone.logs.redact import Redactor
+from clearml_agent_clone.logs.redact import LEAST_HELD, MASK, Redactor
 from clearml_agent_clone.logs.spool import Spool
 
 LONG_LINE = 64 * 1024
@@ -30,7 +30,7 @@ class Place:
         shown: what has been passed on already of the line, or of its present state, that begins at ``offset``.
         replaced: what begins at ``offset`` takes the place of a state that was shown.
         fresh: the last thing passed on ended its line.
-        context: the end of what stood before ``offset`` on the same line, for the redactor to look at.
+        context: the end of what stood before ``offset``, for the redactor to look at.
     """
 
     offset: int = 0
@@ -77,9 +77,17 @@ class Reader:
             most: as many lines as these bytes hold, but one at least, or ``LONG_LINE`` bytes of one.
         """
         data = self._spool.read(place.offset, min(max(most, LONG_LINE), limit - place.offset))
-        end = self._fold.complete(data[:most]) or self._fold.first(data)
+        end = first = self._fold.complete(data[:most]) or self._fold.first(data)
+        while end:
+            piece = self._complete(place, data[:end])
+            more = self._fold.first(data[end:])
+            if piece is not None or not more:
+                break
+            end += more  # they may hold a secret together
+        if end and len(data) < LONG_LINE:
+            return piece
         if end:
-            return self._complete(place, data[:end])
+            return piece or self._complete(place, data[:first], final=True)
         return self._part(place, data) if len(data) >= LONG_LINE else None
 
     def unfinished(self, place: Place, limit: int, *, final: bool = False) -> Piece | None:
@@ -94,11 +102,19 @@ class Reader:
         data = self._spool.read(place.offset, limit - place.offset)
         if not data:
             return None
+        end = self._fold.complete(data)
+        if end and final:
+            place, text = self._folded(place, self._fold.line_ends(data[:end].decode("utf-8", "surrogateescape")))
+            _, rest = self._fold.unfinished(data[end:].decode("utf-8", "surrogateescape"))
+            return self._shown(place, text + rest, Place(limit, fresh=not rest))
         raw, _ = codecs.utf_8_decode(data, "surrogateescape", final)
-        start, state = self._fold.unfinished(raw)
-        place = _moved(place, start, raw) if start else place
-        if not final:
-            state = state[: self._redactor.settled(state, place.context)]
+        if end:  # complete, but it may be the beginning of a secret of several lines
+            place, state = self._folded(place, self._fold.line_ends(data[:end].decode("utf-8", "surrogateescape")))
+            state = state[: min(self._redactor.settled(state, place.context, idle=True), state.find("\n"))]
+        else:
+            start, state = self._fold.unfinished(raw)
+            place = _moved(place, start, raw) if start else place
+            state = state if final else state[: self._redactor.settled(state, place.context, idle=True)]
         target = self._safe(state, place.context)
         text, redrawn = self._continuation(place, target)
         if final:
@@ -107,19 +123,35 @@ class Reader:
             return None
         return Piece(text, attrs.evolve(place, shown=target, replaced=False, fresh=False), redrawn)
 
-    def _complete(self, place: Place, data: bytes) -> Piece:
-        after = Place(place.offset + len(data))
-        text = self._fold.line_ends(data.decode("utf-8", "surrogateescape"))
-        begin = ""
-        redrawn = False
-        if place.shown or place.replaced or place.context:
-            line, _, text = text.partition("\n")
-            start, state = self._fold.unfinished(line)
-            if start:
-                place = _moved(place, start, line)
-            begin, redrawn = self._continuation(place, self._safe(state, place.context))
-            begin += "\n"
-        return Piece(begin + self._safe(self._fold.lines(text)), after, redrawn)
+    def _complete(self, place: Place, data: bytes, *, final: bool = False) -> Piece | None:
+        """Complete lines, but for the last of them that may be the beginning of a secret of several lines."""
+        before, text = self._folded(place, self._fold.line_ends(data.decode("utf-8", "surrogateescape")))
+        end = len(data)
+        if not final:
+            settled = self._redactor.settled(text, before.context, idle=True, lines=True)
+            if not settled:
+                return None
+            for _ in range(text.count("\n", settled)):
+                end = self._fold.complete(data[: end - 1])
+            text = text[:settled]
+        after = Place(place.offset + end, context=self._redactor.context_after(text, before.context))
+        return self._shown(before, text, after)
+
+    def _shown(self, before: Place, text: str, after: Place) -> Piece:
+        shown = self._safe(text, before.context)
+        if not before.shown and not before.replaced:
+            return Piece(shown, after)
+        first, _, rest = shown.partition("\n")
+        begin, redrawn = self._continuation(before, first)
+        return Piece(f"{begin}\n{rest}", after, redrawn)
+
+    def _folded(self, place: Place, text: str) -> tuple[Place, str]:
+        """Complete lines in their last states, and ``place`` behind the states of the first that were overwritten."""
+        if not place.shown and not place.replaced and (place.fresh or not place.context):
+            return place, self._fold.lines(text)
+        line, _, text = text.partition("\n")
+        start, state = self._fold.unfinished(line)
+        return (_moved(place, start, line) if start else place), f"{state}\n{self._fold.lines(text)}"
 
     def _part(self, place: Place, data: bytes) -> Piece:
         """The beginning of a very long line. What may be the beginning of a secret stays for the next part."""
@@ -149,6 +181,10 @@ class Reader:
         """What to add to what was shown of a line, so that a reader sees ``target``; and whether that is a redraw."""
         if target.startswith(place.shown) and (place.shown or not place.replaced):
             return target[len(place.shown) :], False
+        same = next((at for at, (a, b) in enumerate(zip(place.shown, target, strict=False)) if a != b), 0)
+        masked = target.startswith(MASK, same) or target.endswith(MASK, 0, same)
+        if masked and _letters(place.shown[same:]) < LEAST_HELD and not place.replaced:
+            return target[same:], False  # they have turned out to be the beginning of a secret
         return ("" if place.fresh else self._redraw) + target, True
 
     def _safe(self, text: str, context: str = "") -> str:
@@ -161,6 +197,10 @@ class Reader:
 def _moved(place: Place, characters: int, raw: str) -> Place:
     """``place`` behind states of its line that were overwritten."""
     return attrs.evolve(place, offset=place.offset + _bytes(raw[:characters]), replaced=True, context="")
+
+
+def _letters(text: str) -> int:
+    return sum(character.isalnum() for character in text)
 
 
 def _bytes(raw: str) -> int:

@@ -1,90 +1,192 @@
 """What credentials look like when nobody told us about them: token prefixes, URLs with user info, headers.
 
 A ``Shape`` finds the *value* (group 1), never the word before it, so a reader still sees what was hidden:
-``ghp_****``, ``https://****@host``, ``Authorization: Bearer ****``. No value crosses a line end.
+``ghp_****``, ``https://****@host``, ``Authorization: Bearer ****``. No value crosses a line end but that of a private
+key.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-CONTEXT = 64
+CONTEXT = 128
 """No shape looks at more characters than this before its value."""
 
+_RUN = 15  # so many letters, digits, - and _ in a row has every token
+_RUN_CLASSES = bytes(
+    ord("a") if code < 128 and (chr(code).isalnum() or chr(code) in "_-") else ord(" ") for code in range(256)
+)
+_RUNS = re.compile(b"a" * _RUN + b"a*")  # spelled out: a literal beginning makes the search several times faster
+_TOKEN_SIGNS = (string.ascii_letters + string.digits + "-_.=").encode()
+_BEFORE_RUN = 24  # a token may begin so much before its run: ya29.
 
-@attrs.frozen
+
+@attrs.frozen(eq=False)
 class Shape:
     """One kind of credential.
 
     Attributes:
-        probes: in lower case; the text in lower case holds a value only if it holds one of these. Looking for them
-            is what keeps redaction fast. None for a regular expression that begins with a literal: it is as fast.
-        head: what stands before a value.
+        probes: the text in lower case holds a value only if it holds all of these. Looking for them is what keeps
+            redaction fast; the first is one that several shapes share.
+        head: what stands before a value; for texts in lower case unless ``exact_case``.
         value: finds values, as group 1.
         inside: the characters of a value; empty when ``outside`` tells them.
         outside: the characters that end a value.
-        accept: the last word on a match, for what a regular expression says badly.
+        exact_case: it matters whether letters are small or capital.
+        accept: the last word on a match: the text as it is, and where the value stands in it.
     """
 
-    probes: tuple[str, ...]
-    head: re.Pattern[str]
-    value: re.Pattern[str]
-    inside: str
-    outside: str
-    accept: Callable[[re.Match[str]], bool]
+    probes: tuple[bytes, ...]
+    head: re.Pattern[bytes]
+    value: re.Pattern[bytes]
+    inside: bytes
+    outside: bytes
+    exact_case: bool
+    accept: Callable[[bytes, int, int], bool]
 
-    def may_be_in(self, lowered: str) -> bool:
-        """Whether it is worth looking closer at a text, given in lower case."""
-        return not self.probes or any(probe in lowered for probe in self.probes)
-
-    def spans(self, text: str, at: int = 0) -> Iterator[tuple[int, int]]:
+    def spans(self, text: Text, at: int) -> Iterator[tuple[int, int]]:
         """Where the values stand whose heads begin at ``at`` or later."""
-        while match := self.value.search(text, at):
+        data = text.data if self.exact_case else text.lowered
+        while match := self.value.search(data, at):
             start, stop = match.span(1)
-            if self.accept(match):
+            if self.accept(text.data, start, stop):
                 yield start, stop
             # The word before a value may itself stand at the end of another value. One that stands further ahead
             # in it has its own value inside this one.
             at = max(start, stop - CONTEXT)
 
-    def growing(self, text: str, first: int = 0) -> int | None:
+    def growing(self, text: Text, first: int) -> int | None:
         """Where a value may have begun that ``text`` does not hold in full; takes time in proportion to the text.
 
         Its head begins at ``first`` or later.
         """
-        if self.head.search(text, first) is None:
+        data = text.data if self.exact_case else text.lowered
+        if self.head.search(data, first) is None:
             return None
-        run = len(text.rstrip(self.inside)) if self.inside else 1 + max(map(text.rfind, self.outside))
+        run = len(text.data.rstrip(self.inside)) if self.inside else 1 + max(map(data.rfind, self.outside))
         at = max(first, run - CONTEXT)
-        while match := self.head.search(text, at):
+        while match := self.head.search(data, at):
             if match.end() >= run:
                 return match.end()
             at = match.start() + 1
         return None
 
 
-def _always(_match: re.Match[str]) -> bool:
+class Text:
+    """A text, and which shapes are worth looking for in it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.lowered = data.lower()
+
+    def spans(self, first: int = 0) -> Iterator[tuple[int, int]]:
+        """Where values stand whose heads begin at ``first`` or later."""
+        for shape in (*self._tokens(), *self._by_probe()):
+            yield from shape.spans(self, first)
+        yield from _private_keys(self.data)
+
+    def growing(self, first: int = 0) -> list[int]:
+        """Where something begins that looks like a credential and goes on to the end."""
+        # None goes on over a line end.
+        first = max(first, self.data.rfind(b"\n") + 1)
+        if first == len(self.data):
+            return []
+        run = len(self.data.rstrip(_TOKEN_SIGNS))
+        shapes = (*_of_heads(_HEADS(self.data, max(first, run - CONTEXT))), *_SHAPES)
+        found = (shape.growing(self, first) for shape in shapes)
+        return [start for start in found if start is not None]
+
+    def _by_probe(self) -> Iterator[Shape]:
+        for probe, shapes in _BY_PROBE.items():
+            if probe in self.lowered:
+                for also, shape in shapes:
+                    if also in self.lowered:
+                        yield shape
+
+    def _tokens(self) -> set[Shape]:
+        heads: set[bytes] = set()
+        data = self.data
+        for run in _RUNS.finditer(data.translate(_RUN_CLASSES)):
+            start, stop = run.span()
+            if head := _HEAD_AT(data, start, stop):
+                heads.add(head[0])
+            elif data[start - 1 : start] == b".":  # it may be the second part of a token
+                heads.update(_HEADS(data, max(0, start - _BEFORE_RUN), start))
+            if data.find(b"-", start, stop) >= 0 or data.find(b"_", start, stop) >= 0:
+                heads.update(_HEADS_WITHIN(data, start, stop))
+        return _of_heads(heads)
+
+
+def _of_heads(heads: Iterable[bytes]) -> set[Shape]:
+    return {shape for head in heads for kind, shape in _TOKENS if kind.fullmatch(head)}
+
+
+def open_private_key(data: bytes) -> bytes:
+    """The head of a private key with which ``data`` begins, when its end is not there; else nothing."""
+    head = _KEY_HEAD.match(data)
+    return head[0] if head is not None and data.find(_KEY_END, head.end()) < 0 else b""
+
+
+def _private_keys(data: bytes) -> Iterator[tuple[int, int]]:
+    if b"-----BEGIN " not in data:
+        return
+    for head in _KEY_HEAD.finditer(data):
+        start, stop = head.end(), data.find(_KEY_END, head.end())
+        stop = stop if stop >= 0 else len(data)
+        while start < stop and data[start] in b"\r\n":
+            start += 1
+        while stop > start and data[stop - 1] in b"\r\n":
+            stop -= 1
+        if start < stop:
+            yield start, stop
+
+
+def _always(_text: bytes, _start: int, _stop: int) -> bool:
     return True
 
 
-def _has_digit(match: re.Match[str]) -> bool:
-    return any(character.isdigit() for character in match[1])
+def _has_digit(text: bytes, start: int, stop: int) -> bool:
+    return any(code in b"0123456789" for code in text[start:stop])
 
 
-def _is_web_token(match: re.Match[str]) -> bool:
-    return "." in match[1]
+def _is_web_token(text: bytes, start: int, stop: int) -> bool:
+    return b"." in text[start:stop]
 
 
-def _is_user_info(match: re.Match[str]) -> bool:
+def _is_user_info(text: bytes, start: int, stop: int) -> bool:
     """Whether the user info of a URL hides something: ``ssh://git@host`` does not."""
-    if ":" in match[1]:
+    value = text[start:stop]
+    if b":" in value:
         return True
-    before = match.string[max(0, match.start() - 8) : match.start()]
-    return match[1] != "git" and not before.endswith(("ssh", "sftp", "git"))
+    return value != b"git" and not text[max(0, start - 8) : start - 3].endswith((b"ssh", b"sftp", b"git"))
+
+
+def _is_random(value: bytes) -> bool:
+    """Whether no person would write ``value`` in a sentence or a program."""
+    text = value.decode("ascii", "replace")
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and text[0] not in "/.~$%<-*"
+
+
+def _is_password(text: bytes, start: int, stop: int) -> bool:
+    value = text[start:stop]
+    return _is_random(value) or (value[:1].isalnum() and len(set(value)) > 3 and not value.replace(b"_", b"").isalpha())
+
+
+def _is_assigned_token(text: bytes, start: int, stop: int) -> bool:
+    """Whether ``token = value`` is worth hiding: the less the name says, the more the value has to look like one."""
+    value = text[start:stop]
+    name = text[max(0, start - 40) : start].lower().rstrip(b" \t\"':=>\\")
+    compound = name.endswith(_COMPOUND_NAMES)
+    return _is_random(value) and len(value) >= (8 if compound else 16)
+
+
+def _is_assigned_key(text: bytes, start: int, stop: int) -> bool:
+    name = text[max(0, start - 40) : start].lower().rstrip(b" \t\"':=>\\")
+    return name.endswith(_KEY_NAMES) and _is_random(text[start:stop])
 
 
 def _shape(
@@ -96,22 +198,24 @@ def _shape(
     outside: str = "",
     unless: str = "",
     tail: str = "",
-    accept: Callable[[re.Match[str]], bool] = _always,
+    exact_case: bool = False,
+    accept: Callable[[bytes, int, int], bool] = _always,
 ) -> Shape:
     body = f"[{re.escape(inside)}]" if inside else f"[^{re.escape(outside)}]"
     return Shape(
-        probes,
-        re.compile(head),
-        re.compile(f"{head}{unless}({body}{{{least},}}){tail}"),
-        inside,
-        outside,
+        tuple(probe.encode() for probe in probes),
+        re.compile(head.encode()),
+        re.compile(f"{head}{unless}({body}{{{least},}}){tail}".encode()),
+        inside.encode(),
+        outside.encode(),
+        exact_case,
         accept,
     )
 
 
-def _token(prefix: str, body: str, least: int, accept: Callable[[re.Match[str]], bool] = _always) -> Shape:
+def _token(prefix: str, body: str, least: int, accept: Callable[[bytes, int, int], bool] = _always) -> Shape:
     # The regular expression begins with a literal; that a word begins there is asked after.
-    return _shape(f"{prefix}(?<![A-Za-z0-9]{prefix})", least=least, inside=body, accept=accept)
+    return _shape(f"{prefix}(?<![A-Za-z0-9]{prefix})", least=least, inside=body, exact_case=True, accept=accept)
 
 
 _UPPER = string.ascii_uppercase + string.digits
@@ -119,42 +223,94 @@ _ALNUM = string.ascii_letters + string.digits
 _NAME = _ALNUM + "_-"
 _BLANK = " \t\n\r\f\v"
 _PARAMETER = (
-    "(?:password|passwd|pwd|token|access_token|refresh_token|id_token|private_token|auth|auth_token|api_?key|apikey"
+    "(?:password|passwd|pwd|token|access_token|refresh_token|id_token|private_token|auth|auth_token|api_?key"
     "|access_key|secret|secret_key|client_secret|sig|signature|x-amz-signature|x-amz-credential"
-    "|x-amz-security-token|x-goog-signature|x-goog-credential)"
+    "|x-amz-security-token|x-goog-signature|x-goog-credential)="
 )
 _SCHEME = "(?:bearer|basic|token|negotiate)"
-_HEADER = (
-    r"(?i)(?:(?:proxy-)?authorization|x-api-key|private-token|x-auth-token)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
-    rf"(?:{_SCHEME}[ \t]{{1,4}})?"
+_HEADER_END = rf"[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}[\"']?(?:{_SCHEME}[ \t]{{1,4}})?"
+_ASSIGN = r"\\?[\"']?[ \t]{0,3}(?:=>|:=|[=:])[ \t]{0,3}\\?[\"']?"
+_ASSIGNED = _BLANK + "\"'`,;&<>(){}[]|\\"
+_COMPOUND_NAMES = tuple(
+    f"{word}{join}{end}".encode()
+    for word in ("access", "auth", "api", "bearer", "client", "refresh", "private", "session", "hf", "aws", "shared")
+    for join in ("_", "-", "")
+    for end in ("token", "secret", "password")
+)
+_KEY_NAMES = tuple(
+    f"{word}{join}key".encode()
+    for word in ("api", "secret", "access", "account", "private", "auth", "encryption", "storage", "license", "shared")
+    for join in ("_", "-", "")
+)
+_KEY_HEAD = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = b"-----END "
+
+_PREFIXES: tuple[tuple[str, str, int, Callable[[bytes, int, int], bool]], ...] = (
+    ("gh[pousr]_", _ALNUM + "_", 20, _always),
+    ("github_pat_", _ALNUM + "_", 20, _always),
+    ("glpat-", _NAME, 16, _always),
+    ("gl[dr]t-", _NAME, 16, _always),
+    ("gl[pc][tb]t-", _NAME, 16, _always),
+    ("hf_", _ALNUM, 20, _always),
+    ("npm_", _ALNUM, 20, _always),
+    ("nvapi-", _NAME, 20, _always),
+    ("dckr_pat_", _NAME, 20, _always),
+    ("A[KS]IA", _UPPER, 16, _always),
+    ("AIza", _NAME, 30, _always),
+    ("xox[bpaers]-", _NAME, 10, _always),
+    ("xapp-", _NAME, 10, _always),
+    ("pypi-AgE", _NAME, 30, _always),
+    (r"ya29\.", _NAME + ".", 20, _always),
+    ("sk-", _NAME, 20, _has_digit),
+    ("eyJ", _NAME + ".=", 20, _is_web_token),
+)
+_TOKENS = tuple((re.compile(row[0].encode()), _token(*row)) for row in _PREFIXES)
+_ANY_HEAD = "|".join(row[0] for row in _PREFIXES)
+_HEADS = re.compile(_ANY_HEAD.encode()).findall
+_HEAD_AT = re.compile(_ANY_HEAD.encode()).match
+_HEADS_WITHIN = re.compile(f"(?<=[_-])(?:{_ANY_HEAD})".encode()).findall
+
+_SHAPES: tuple[Shape, ...] = (
+    _shape("://", probes=("@", "://"), outside=_BLANK + "/?#\"'<>", tail="@", accept=_is_user_info),
+    _shape(f"[?]{_PARAMETER}", probes=("?",), outside=_BLANK + "&#\"'<>;"),
+    _shape(f"&{_PARAMETER}", probes=("&",), outside=_BLANK + "&#\"'<>;"),
+    *(
+        _shape(name + _HEADER_END, probes=probes, least=4, outside=_BLANK + "\"',}", unless=rf"(?!{_SCHEME}\b)")
+        for name, probes in (
+            ("authorization", ("author", "authorization")),
+            ("x-api-key", ("key", "x-api-key")),
+            ("private-token", ("token", "private-token")),
+            ("x-auth-token", ("token", "x-auth-token")),
+        )
+    ),
+    _shape(r"bearer[ \t]{1,4}", probes=("bearer",), least=16, inside=_NAME + ".~+/=", accept=_has_digit),
+    *(
+        _shape(name + _ASSIGN, probes=(probe,), least=least, outside=_ASSIGNED, accept=accept)
+        for name, probe, least, accept in (
+            ("passw(?:or)?d", "passw", 6, _is_password),
+            ("secret", "secret", 8, _is_assigned_token),
+            ("token", "token", 8, _is_assigned_token),
+            ("key", "key", 8, _is_assigned_key),
+        )
+    ),
+    *(
+        _shape(f"{option}[ \t]{{1,2}}", probes=(probe, option), least=8, outside=_ASSIGNED, accept=_is_password)
+        for option, probe in (
+            ("--password", "passw"),
+            ("--token", "token"),
+            ("--secret", "secret"),
+            ("--api-key", "key"),
+        )
+    ),
 )
 
-SHAPES: tuple[Shape, ...] = (
-    _token("gh[pousr]_", _ALNUM + "_", 20),
-    _token("github_pat_", _ALNUM + "_", 20),
-    _token("glpat-", _NAME, 16),
-    _token("gl[dr]t-", _NAME, 16),
-    _token("gl[pc][tb]t-", _NAME, 16),
-    _token("hf_", _ALNUM, 20),
-    _token("npm_", _ALNUM, 20),
-    _token("nvapi-", _NAME, 20),
-    _token("dckr_pat_", _NAME, 20),
-    _token("A[KS]IA", _UPPER, 16),
-    _token("AIza", _NAME, 30),
-    _token("xox[bpaers]-", _NAME, 10),
-    _token("xapp-", _NAME, 10),
-    _token("pypi-AgE", _NAME, 30),
-    _token(r"ya29\.", _NAME + ".", 20),
-    _token("sk-", _NAME, 20, _has_digit),
-    _token("eyJ", _NAME + ".=", 20, _is_web_token),
-    _shape("://", outside=_BLANK + "/?#\"'<>", tail="@", accept=_is_user_info),
-    _shape(f"(?i)[?&]{_PARAMETER}=", probes=("?", "&"), outside=_BLANK + "&#\"'<>;"),
-    _shape(
-        _HEADER,
-        probes=("authorization", "api-key", "-token"),
-        least=4,
-        outside=_BLANK + "\"',}",
-        unless=rf"(?!{_SCHEME}\b)",
-    ),
-    _shape(r"(?i)bearer[ \t]{1,4}", probes=("bearer",), least=16, inside=_NAME + ".~+/=", accept=_has_digit),
-)
+
+def _group(shapes: Iterable[Shape]) -> dict[bytes, tuple[tuple[bytes, Shape], ...]]:
+    found: dict[bytes, tuple[tuple[bytes, Shape], ...]] = {}
+    for shape in shapes:
+        first, also = shape.probes[0], shape.probes[-1]
+        found[first] = (*found.get(first, ()), (also, shape))
+    return found
+
+
+_BY_PROBE = _group(_SHAPES)
