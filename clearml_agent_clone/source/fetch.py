@@ -24,6 +24,8 @@ from clearml_agent_clone.util.process import Cancel, Console
 if TYPE_CHECKING:
     from clearml_agent_clone.source.submodules import Submodules
 
+_HOW = {"mirror": ", which was here already", "fetch": "", "clone": ", newly cloned"}
+
 
 @attrs.frozen
 class SourceResult:
@@ -42,7 +44,7 @@ class SourceResult:
         seconds: time by step: ``fetch``, ``checkout``, ``submodules``, ``diff``.
         shell: it is a shell that starts the entry point.
         confined: the entry point belongs inside ``root``.
-        packages: what the way of running needs beside the task's requirements.
+        packages: what the way of running needs beside the task's requirements (``clearml``).
     """
 
     root: Path
@@ -58,6 +60,26 @@ class SourceResult:
     shell: bool = False
     confined: bool = True
     packages: tuple[str, ...] = ()
+
+    @property
+    def came_from(self) -> str:
+        """``mirror`` (nothing was transferred), ``fetch``, ``clone``, or ``task`` for a script without repository."""
+        if not self.repository:
+            return "task" if self.dirty else "machine"
+        return {0: "clone", 1: "fetch"}.get(len(self.reused), "mirror")
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was used, to be shown with the task; what does not apply is left out."""
+        facts = {
+            "repository": self.repository,
+            "commit": self.commit,
+            "branch": self.branch,
+            "tag": self.tag,
+            "state": "dirty" if self.dirty else "clean",
+            "from": self.came_from,
+        }
+        return {name: value for name, value in facts.items() if value}
 
 
 def fetch_source(plan: SourcePlan, folder: Path, console: Console, cancel: Cancel | None = None) -> SourceResult:
@@ -143,7 +165,9 @@ class _Repository:
             if (self._root / ".gitmodules").is_file():
                 with self._watch.step("submodules"):
                     self._submodules(git).update()
-            self._console.say(f"checked out {self._address.url} at {found.commit}{_beside(plan, found)}")
+            self._console.say(
+                f"checked out {self._address.url} at {found.commit}{_beside(plan, found)}{_HOW[found.how]}"
+            )
             dirty = self._apply(found, git)
         working_dir = _working_dir(plan, self._root)
         if plan.literal is not None:

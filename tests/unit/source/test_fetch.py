@@ -344,3 +344,17 @@ def test_an_old_git(upstream: Upstream, settings: SourceSettings, fetch: Fetch, 
     with pytest.raises(UserError, match=r"git version 2.25.1, which is too old") as caught:
         fetch(attrs.evolve(settings, environ={"PATH": str(fake.parent)}), repository=str(upstream.path))
     assert caught.value.code == "git-too-old"
+
+
+def test_what_was_used_is_told(upstream: Upstream, fetch: Fetch, console: Recorder) -> None:
+    url, commit = str(upstream.path), upstream.git("rev-parse", "HEAD")
+    first = fetch(repository=url, branch="main")
+    known = {"repository": url, "commit": commit, "branch": "main"}
+    assert first.facts == {**known, "state": "clean", "from": "clone"}
+    upstream.write("model.py", "x = 1\n")
+    changed = fetch(repository=url, branch="main", version_num=commit, diff=upstream.diff())
+    assert changed.facts == {**known, "state": "dirty", "from": "mirror"}
+    assert f"checked out {url} at {commit} (branch main), which was here already" in console.text
+    newer = upstream.commit()
+    assert fetch(repository=url, branch="main").facts == {**known, "commit": newer, "state": "clean", "from": "fetch"}
+    assert fetch(diff="print(1)").facts == {"state": "dirty", "from": "task"}
