@@ -109,9 +109,17 @@ class Family:
         return {entry.pid for entry in table.values() if entry.session == main.pid}
 
 
-def children_of(pid: int) -> frozenset[ProcessId]:
-    """The living children of a process."""
-    found = (ProcessId.of(entry.pid) for entry in process_table().values() if entry.parent == pid)
+def own_children() -> frozenset[ProcessId]:
+    """The living children of this process."""
+    try:
+        lists = [file.read_text() for file in Path("/proc/self/task").glob("*/children")]
+    except OSError:  # a thread that has just ended
+        lists = []
+    if lists:
+        pids = [int(word) for text in lists for word in text.split()]
+    else:  # a kernel without these files
+        pids = [entry.pid for entry in process_table().values() if entry.parent == os.getpid()]
+    found = (ProcessId.of(pid) for pid in pids)
     return frozenset(child for child in found if child is not None)
 
 

@@ -25,13 +25,14 @@ import attrs
 
 from clearml_agent_clone.errors import AgentError, UserError
 from clearml_agent_clone.launch.cgroups import Cgroup
-from clearml_agent_clone.launch.exit_file import ExitFile, write_code
+from clearml_agent_clone.launch.place import Place, write_slot
 from clearml_agent_clone.launch.plan import LaunchPlan
-from clearml_agent_clone.launch.processes import ProcessId, adopt_orphans
+from clearml_agent_clone.launch.processes import ProcessId, adopt_orphans, wait_exit
 from clearml_agent_clone.util.files import write_json
 
 _HEADER = 8
-_LONGEST_ANSWER = 4096
+_LONGEST_ANSWER = 8192
+_LEAVE_PATIENCE = 1.0
 _MOST_HELD = 16
 
 
@@ -46,8 +47,11 @@ class Keeper:
     process: ProcessId
     _line: socket.socket
 
-    def launch(self, plan: LaunchPlan, output: int, held: tuple[int, ...]) -> ProcessId:
-        """Have the user's process started, see ``local.start``; may be called once.
+    def launch(self, plan: LaunchPlan, output: int, held: tuple[int, ...]) -> tuple[ProcessId, str]:
+        """Have the user's process started, see ``Launcher.start``; may be called once.
+
+        Returns:
+            The process, and the path of its control group, empty without one.
 
         Raises:
             KeeperGone: there is no keeper any more; whether it started the process is not known.
@@ -64,11 +68,12 @@ class Keeper:
             raise KeeperGone from error
         if "error" in answer:
             raise start_failed(plan, answer["error"])
-        return ProcessId(answer["pid"], answer["started"], answer["boot"])
+        return ProcessId(answer["pid"], answer["started"], answer["boot"]), answer["cgroup"]
 
     def dismiss(self) -> None:
-        """There is nothing to start: the keeper ends."""
+        """There is nothing to start: the keeper ends, or sees to it that what it has started already does not hide."""
         self._line.close()
+        wait_exit(self.process.pid, _LEAVE_PATIENCE)
 
 
 def start_failed(plan: LaunchPlan, why: str | None) -> UserError:
@@ -80,15 +85,12 @@ def start_failed(plan: LaunchPlan, why: str | None) -> UserError:
     )
 
 
-def start_keeper(user_file: Path, exit_file: ExitFile, cgroup: Cgroup | None) -> Keeper | None:
+def start_keeper(place: Place, run_id: str) -> Keeper | None:
     """Fork a keeper; only while this process has one thread. None where the system has no room for another process.
 
-    Args:
-        user_file: where the keeper writes down who the user's process is.
-        exit_file: where it writes its exit code.
-        cgroup: it enters this group first, so that all that it starts is born there.
+    The keeper makes the files of ``place`` and the run's control group, and enters it, so that all that it starts is
+    born there: that takes time, in which the runner can do something else.
     """
-    handle = exit_file.create()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with warnings.catch_warnings():
@@ -99,24 +101,29 @@ def start_keeper(user_file: Path, exit_file: ExitFile, cgroup: Cgroup | None) ->
         return None
     else:
         if pid == 0:
-            _keep(theirs, user_file, handle, cgroup)
+            _keep(theirs, place, run_id)
     finally:
-        os.close(handle)
         theirs.close()
     return Keeper(ProcessId.of(pid) or ProcessId(pid, 0.0, ""), ours)
 
 
-def _keep(line: socket.socket, user_file: Path, exit_file: int, cgroup: Cgroup | None) -> NoReturn:
+def _keep(line: socket.socket, place: Place, run_id: str) -> NoReturn:
     """What the keeper does; never returns into the runner's code."""
     try:
         gc.disable()  # the collector's marks would un-share the pages that the fork shares
         os.setsid()
-        _detach({line.fileno(), exit_file})
+        _detach({line.fileno()})
         adopt_orphans()
-        if cgroup is not None:
-            cgroup.enter()
-        main = _obey(line, user_file)
+        user_file, exit_file = place.user_file.create(), place.exit_file.create()
+        cgroup = Cgroup.create(run_id)
+        group = str(cgroup.path) if cgroup is not None and cgroup.enter() else ""
+        own = ProcessId.of(os.getpid())
+        if own is not None:
+            with contextlib.suppress(AgentError):  # a full disk: who comes after us has the other marks to go by
+                write_json(place.keeper_file, {**own.to_record(), "cgroup": group}, durable=False)
+        main = _obey(line, user_file, group)
         line.close()
+        os.close(user_file)
         if main is not None:
             _collect(main, exit_file)
     except BaseException:  # noqa: BLE001,S110 - nobody is there to be told, and it must not run on in the runner's code
@@ -151,7 +158,7 @@ def _deaf(number: int, frame: object) -> None:
     del number, frame
 
 
-def _obey(line: socket.socket, user_file: Path) -> int | None:
+def _obey(line: socket.socket, user_file: int, group: str) -> int | None:
     """Wait for the order and start the user's process; None when there came none, or it cannot be started."""
     header, descriptors, _, _ = socket.recv_fds(line, _HEADER, _MOST_HELD)
     if len(header) < _HEADER:
@@ -165,11 +172,9 @@ def _obey(line: socket.socket, user_file: Path) -> int | None:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    process = ProcessId.of(pid)
-    record = process.to_record() if process is not None else {"pid": pid, "started": 0.0, "boot": ""}
-    with contextlib.suppress(AgentError):  # a full disk: the runner keeps trying
-        write_json(user_file, record, durable=False)
-    _answer(line, record)
+    record = (ProcessId.of(pid) or ProcessId(pid, 0.0, "")).to_record()
+    write_slot(user_file, json.dumps(record))
+    _answer(line, {**record, "cgroup": group})
     return pid
 
 
@@ -196,7 +201,7 @@ def _collect(main: int, exit_file: int) -> None:
         except ChildProcessError:
             return
         if pid == main:
-            write_code(exit_file, os.waitstatus_to_exitcode(status))
+            write_slot(exit_file, str(os.waitstatus_to_exitcode(status)))
 
 
 def _answer(line: socket.socket, answer: dict[str, Any]) -> None:

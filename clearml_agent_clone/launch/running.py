@@ -12,9 +12,9 @@ from collections.abc import Callable
 import attrs
 
 from clearml_agent_clone.launch.ending import end_all
-from clearml_agent_clone.launch.exit_file import ExitFile
 from clearml_agent_clone.launch.family import Family
 from clearml_agent_clone.launch.last_words import exit_code_of
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.launch.processes import ProcessId, adopt_orphans, send, wait_exit, wait_readable
 
 _KEEPER_PATIENCE = 10.0
@@ -44,7 +44,7 @@ class Running:
 
     main: ProcessId
     family: Family
-    exit_file: ExitFile
+    place: Place
     child: subprocess.Popen[bytes] | None = None
     _handle: int = attrs.field(default=-1, init=False)  # a pidfd; as long as it is open the kernel remembers the end
 
@@ -65,10 +65,10 @@ class Running:
         if self.child is not None:
             return self.child.wait()
         deadline = time.monotonic() + _KEEPER_PATIENCE
-        while (code := self.exit_file.read()) is None and time.monotonic() < deadline:
+        while (code := self.place.exit_code()) is None and time.monotonic() < deadline:
             keeper = self.family.keeper
             if keeper is None or not keeper.alive:
-                code = self.exit_file.read()
+                code = self.place.exit_code()
                 return self._code_without_keeper() if code is None else code
             send(keeper.pid, signal.SIGCONT)  # somebody may have stopped it
             time.sleep(_LOOK)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import attrs
 
+from clearml_agent_clone.launch import local
 from clearml_agent_clone.launch.ending import describe
-from clearml_agent_clone.launch.local import Place
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.launch.running import Running
 from clearml_agent_clone.runner.job import Job
@@ -47,9 +48,9 @@ class Recovery:
         if self._machine_was_restarted():
             return Outcome(Cause.NODE_LOST, None, f"the machine was restarted while the task was {found.value}")
         lost = Outcome(Cause.RUNNER_LOST, None, f"the agent's runner died while the task was {found.value}")
-        running = self.place.find() if found is State.RUNNING else None
+        running = local.find(self.place) if found is State.RUNNING else None
         if running is None:
-            left = self.place.clear()
+            left = local.clear(self.place)
             if left:
                 log.error("processes did not end even when killed: %s", describe(left))
             return lost

@@ -16,7 +16,8 @@ from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
 from clearml_agent_clone.launch.ending import describe
-from clearml_agent_clone.launch.local import Launcher, Place
+from clearml_agent_clone.launch.local import Launcher
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.launch.running import Running
 from clearml_agent_clone.logs import Redactor, Screen, Shipper, Spool, arrived_by
 from clearml_agent_clone.logs.batch import LARGEST_REQUEST

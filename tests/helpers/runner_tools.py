@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from clearml_agent_clone.launch.local import Place
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.launch.running import Manner as Kill
 from clearml_agent_clone.launch.running import end_family

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from clearml_agent_clone.launch import local
 from clearml_agent_clone.launch.processes import ProcessId, wait_exit
 from clearml_agent_clone.runner.journal import State
+from clearml_agent_clone.util.files import read_json
 from tests.helpers.fault_proxy import Fault, FaultProxy
 from tests.helpers.runner_tools import SLEEPER, TICKS, Run, Runs, setting, through
 from tests.helpers.worker_tools import Agent, until
@@ -245,9 +247,9 @@ def restart_machine(run: Run) -> None:
         if process is not None and process.alive:
             os.kill(process.pid, signal.SIGKILL)
             wait_exit(process.pid, 30)
-    run.place.clear()
+    local.clear(run.place)
     for name in ("user.json", "runner.json", "keeper.json", "job.json"):
-        if (run.folder.path / name).exists():
+        if read_json(run.folder.path / name) is not None:
             run.rewrite(name, boot="an earlier start")
 
 

@@ -12,7 +12,8 @@ import attrs
 import pytest
 
 from clearml_agent_clone.launch.cgroups import Cgroup
-from clearml_agent_clone.launch.local import Launcher, Place
+from clearml_agent_clone.launch.local import Launcher
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.launch.plan import RUN_MARK, LaunchPlan
 from clearml_agent_clone.launch.running import Running
 

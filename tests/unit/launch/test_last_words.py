@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clearml_agent_clone.launch.exit_file import ExitFile, write_code
 from clearml_agent_clone.launch.last_words import exit_code_of
+from clearml_agent_clone.launch.place import Place, write_slot
 
 _KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
@@ -35,17 +35,17 @@ def test_what_has_not_ended_has_no_code() -> None:
         assert exit_code_of(file.fileno()) is None
 
 
-def test_the_file_holds_nothing_before_it_holds_a_code(tmp_path: Path) -> None:
-    file = ExitFile(tmp_path / "exit")
-    assert file.read() is None
-    handle = file.create()
-    size = file.path.stat().st_size
-    assert file.read() is None
-    write_code(handle, -9)
-    assert file.read() == -9
-    assert file.path.stat().st_size == size, "a full disk must not keep the code out"
+def test_a_slot_holds_nothing_before_it_holds_a_value(tmp_path: Path) -> None:
+    place = Place(tmp_path, "run")
+    assert place.exit_code() is None
+    handle = place.exit_file.create()
+    size = place.exit_file.path.stat().st_size
+    assert place.exit_code() is None
+    write_slot(handle, "-9")
+    assert place.exit_code() == -9
+    assert place.exit_file.path.stat().st_size == size, "a full disk must not keep the code out"
     os.close(handle)
-    os.close(file.create())
-    assert file.read() == -9, "made again, it is what it was"
-    file.path.write_text("-1")
-    assert file.read() is None, "half of a code is none"
+    os.close(place.exit_file.create())
+    assert place.exit_code() == -9, "made again, it is what it was"
+    place.exit_file.path.write_text('{"half')
+    assert place.exit_code() is None

@@ -13,7 +13,8 @@ import attrs
 import pytest
 
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.launch.local import Launcher, Place
+from clearml_agent_clone.launch.local import Launcher, clear, find
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.launch.plan import RUN_MARK, LaunchPlan
 from clearml_agent_clone.launch.processes import ProcessId, read_entry
 from clearml_agent_clone.launch.running import Manner
@@ -88,7 +89,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path, keeper: bool) -> N
     launcher = Launcher.open(place)
     if not keeper:
         launcher.close()
-        launcher = Launcher(place, None, None)
+        launcher = Launcher(place, None)
     plan = LaunchPlan(("no-such-program",), Path("/"), {RUN_MARK: "missing"})
     with (tmp_path / "out").open("wb") as file, pytest.raises(UserError, match=r"no-such-program.*No such file"):
         launcher.start(plan, file.fileno())
@@ -115,7 +116,7 @@ def test_the_keeper_is_deaf_and_leaves_with_the_last_process(begin: Begin, patie
         os.kill(keeper.pid, number)
     assert Path(f"/proc/{keeper.pid}/comm").read_text() == "clearml-keeper\n"
     held = {link.readlink() for link in Path(f"/proc/{keeper.pid}/fd").iterdir()}
-    assert held == {Path(os.devnull), started.running.exit_file.path}
+    assert held == {Path(os.devnull), started.running.place.exit_file.path}
     os.kill(started.running.main.pid, signal.SIGTERM)
     assert started.running.ended(30)
     assert started.running.exit_code() == -15
@@ -124,8 +125,9 @@ def test_the_keeper_is_deaf_and_leaves_with_the_last_process(begin: Begin, patie
 
 def test_a_keeper_without_an_order_leaves_with_its_runner(tmp_path: Path) -> None:
     launcher = Launcher.open(Place(tmp_path, "idle"))
-    keeper = ProcessId.from_record(json.loads((tmp_path / "keeper.json").read_text()))
-    assert keeper is not None
+    keeper = launcher.place.family().keeper
+    while keeper is None:
+        keeper = launcher.place.family().keeper
     assert ProcessId.of(keeper.pid) == keeper
     assert launcher.close() == []
     assert read_entry(keeper.pid) is None, "it was waited for"
@@ -143,8 +145,9 @@ def test_when_the_keeper_is_killed_the_exit_code_is_still_known(begin: Begin) ->
 
 def test_when_the_keeper_is_killed_before_its_order_the_process_starts_all_the_same(tmp_path: Path) -> None:
     launcher = Launcher.open(Place(tmp_path, "keeperless"))
-    keeper = ProcessId.from_record(json.loads((tmp_path / "keeper.json").read_text()))
-    assert keeper is not None
+    keeper = launcher.place.family().keeper
+    while keeper is None:
+        keeper = launcher.place.family().keeper
     os.kill(keeper.pid, signal.SIGKILL)
     os.waitpid(keeper.pid, 0)
     plan = LaunchPlan((sys.executable, "-c", "raise SystemExit(4)"), tmp_path, {RUN_MARK: "keeperless"})
@@ -169,7 +172,7 @@ def test_another_runner_finds_all_that_it_has_to_know(begin: Begin) -> None:
     started = begin("import time; print(1, flush=True); time.sleep(60)")
     started.says()
     place = started.launcher.place
-    found = place.find()
+    found = find(place)
     assert found is not None
     assert found.main == started.running.main
     assert found.family == attrs.evolve(started.running.family, heir=False, strangers=frozenset())
@@ -177,15 +180,15 @@ def test_another_runner_finds_all_that_it_has_to_know(begin: Begin) -> None:
     assert found.stop(Manner(grace=20)) == []
     assert found.exit_code() == -15
     found.settle()
-    again = place.find()
+    again = find(place)
     assert again is not None
     assert again.ended(0)
     assert again.exit_code() == -15
 
 
 def test_nothing_was_started(tmp_path: Path) -> None:
-    assert Place(tmp_path, "nothing").find() is None
-    assert Place(tmp_path, "nothing").clear() == []
+    assert find(Place(tmp_path, "nothing")) is None
+    assert clear(Place(tmp_path, "nothing")) == []
 
 
 def test_the_age_of_a_process(begin: Begin) -> None:
