@@ -18,7 +18,8 @@ from clearml_agent_clone.config import Settings
 from clearml_agent_clone.errors import AgentError, Retryable
 from clearml_agent_clone.launch.ending import end_all, members
 from clearml_agent_clone.launch.gpus import GpuChoice
-from clearml_agent_clone.launch.local import Place
+from clearml_agent_clone.launch.local import clear
+from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import GOODBYE, Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
@@ -332,7 +333,7 @@ class Daemon:
 
         def end() -> None:
             end_all(lambda: members(job.run_id), self._agent.abort_grace_sec)
-            left = Place(run.folder.path, job.run_id).clear()
+            left = clear(Place(run.folder.path, job.run_id))
             if left:
                 log.error("task %s: processes %s did not end even when killed", job.task_id, left)
             self._settling.owe(Duty(job, run.folder, fate, reason))

@@ -83,12 +83,13 @@ def _see_end(run: Survivor, mode: StopMode, deadline: float | None, say: Callabl
 
 
 def _kill(run: Survivor, task: str, say: Callable[[str], None]) -> bool:
-    from clearml_agent_clone.launch.local import Place  # noqa: PLC0415 - seldom needed
+    from clearml_agent_clone.launch.local import clear  # noqa: PLC0415 - seldom needed
+    from clearml_agent_clone.launch.place import Place  # noqa: PLC0415
 
     if run.process.alive:
         os.kill(run.process.pid, signal.SIGKILL)
     wait_exit(run.process.pid, 5.0)
-    left = Place(run.folder.path, run.job.run_id).clear()
+    left = clear(Place(run.folder.path, run.job.run_id))
     if left:
         say(f"{task}: processes {', '.join(map(str, left))} did not end even when killed")
         return False
