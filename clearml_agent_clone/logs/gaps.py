@@ -54,6 +54,7 @@ class Gaps:
             self._write_down()
         self._growing: Gap | None = None
         self._entered = 0
+        self._no_holes = False
 
     def enter(self, offset: int, most: int) -> Gap | None:
         """Somebody reads at most ``most`` bytes from ``offset`` on: nothing in there may be given up now.
@@ -88,6 +89,8 @@ class Gaps:
             How many bytes that is; 0 when nothing could be given up.
         """
         with self._lock:
+            if self._no_holes:
+                return 0
             old = self._growing
             start = old.end if old is not None else self._line_start(max(begin, self._entered, self._last_end()), end)
             stop = self._line_start(end, min(end + _BLOCK, self._spool.size()))
@@ -95,11 +98,16 @@ class Gaps:
                 return 0
             lines = self._lines(start, stop)
             gap = Gap(start, stop, lines) if old is None else Gap(old.begin, stop, old.lines + lines)
-            kept = self._all if old is None else self._all[:-1]
-            self._all = [*kept, gap][-_KEPT:]
-            self._growing = gap
+            before = self._all
+            self._all = [*(before if old is None else before[:-1]), gap][-_KEPT:]
             self._write_down()
-            self._spool.punch(start, stop)
+            if not self._spool.punch(start, stop):
+                log.warning("console that waits for the server cannot be given up: %s has no holes", self._path.parent)
+                self._no_holes = True
+                self._all = before
+                self._write_down()
+                return 0
+            self._growing = gap
             return stop - start
 
     def _write_down(self) -> None:

@@ -191,6 +191,16 @@ def test_what_is_being_read_is_not_given_up(bench: Bench) -> None:
     assert (bench.folder / GAPS_NAME).stat().st_size == 4096
 
 
+def test_where_nothing_can_be_freed_nothing_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Spool, "punch", lambda *_: False)
+    shipper = bench.shipper(most_waiting=LIMIT)
+    bench.server.before = _away
+    count = _flood(bench, shipper, 12)
+    bench.server.before = _nothing
+    assert shipper.finish().complete
+    assert _check(bench.server.text, count) == (0, 0)
+
+
 def test_a_screen_that_was_held_up_goes_on_behind_what_is_gone(bench: Bench) -> None:
     shown: list[str] = []
     shipper = bench.shipper(most_waiting=LIMIT, keep_bytes=MIB, screens=(Screen(shown.append),))
