@@ -36,13 +36,14 @@ from clearml_agent_clone.runner.taking import StartRefused, Taking
 from clearml_agent_clone.runner.timing import Timing
 from clearml_agent_clone.runner.user_code import UserCode
 from clearml_agent_clone.runner.watch import Ping, StopCheck
-from clearml_agent_clone.util.files import private_dir, write_json
+from clearml_agent_clone.util.files import private_dir, read_json, write_json
 from clearml_agent_clone.util.loops import Loop, LoopThread
 
 log = logging.getLogger(__name__)
 
 _SHOWN = ("repository", "branch", "version_num", "tag", "entry_point", "working_dir")
 _DISK_PAUSE = 2.0
+_STOP_FILE = "stopping.json"
 
 
 class Runner:
@@ -119,7 +120,7 @@ class Runner:
         elif found is State.CLAIMED:
             outcome = self._run_new()
         else:
-            outcome = self._recovery(predecessor).run(found)
+            outcome = self._recover(predecessor, found)
         if self._journal.state is not State.DONE:
             self._finish(outcome)
         return outcome
@@ -248,7 +249,25 @@ class Runner:
             self._limits.manner,
             look=lambda: self._client.tasks.status(self.job.task_id),
             announce=lambda text: self._shipper.remark("ERROR", text),
+            note=self._note_stop,
         )
+
+    def _note_stop(self, request: StopRequest) -> None:
+        """Write down that we are ending the task, before its process can notice."""
+        try:
+            write_json(self.folder.path / _STOP_FILE, request.to_record(), durable=False)
+        except AgentError as error:  # a full disk must not keep the task running
+            log.warning("%s", error)
+
+    def _recover(self, predecessor: Any, found: State) -> Outcome:
+        """End what our predecessor has left; what it was ending already, ends for its reason."""
+        request = StopRequest.from_record(read_json(self.folder.path / _STOP_FILE))
+        if request is not None:
+            self._stop.resume(request)
+        outcome = self._recovery(predecessor).run(found)
+        if request is None or outcome.cause not in {Cause.EXIT, Cause.RUNNER_LOST}:
+            return outcome
+        return Outcome(request.cause, outcome.exit_code, request.detail)
 
     def _recovery(self, predecessor: Any) -> Recovery:
         def watch(running: Running) -> None:

@@ -29,6 +29,7 @@ def stop_on_signals(runner: Runner) -> Iterator[None]:
         threading.Thread(target=runner.request_stop, args=(request,), daemon=True).start()
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # whoever started us may have blocked them until now
     try:
         yield
     finally:

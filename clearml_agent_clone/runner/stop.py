@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import attrs
 
@@ -25,6 +26,21 @@ class StopRequest:
     callback_seconds: float = 0.0
     now: bool = False
 
+    @classmethod
+    def from_record(cls, data: object) -> StopRequest | None:
+        """The request written by ``to_record``, None when there is none. It has been announced."""
+        if not isinstance(data, dict):
+            return None
+        try:
+            return cls(
+                Cause(data["cause"]), str(data["detail"]), "", float(data["callback_seconds"]), bool(data["now"])
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def to_record(self) -> dict[str, Any]:
+        return {**attrs.asdict(self), "cause": self.cause.value}
+
     @property
     def with_agent(self) -> bool:
         """Whether the agent itself is to end, and not only the task."""
@@ -44,6 +60,11 @@ class StopSignal:
 
     def set(self, request: StopRequest) -> None:
         """Ask for the end; only the first request counts, but any may be in a hurry. May be called from any thread."""
+        self.resume(request)
+        self._patience.stop_asked(with_agent=request.with_agent, now=request.now)
+
+    def resume(self, request: StopRequest) -> None:
+        """Go on with what an earlier runner of this run was asked for. The agent itself may have been started anew."""
         with self._lock:
             if request.now:
                 self._hurried.set()
@@ -51,7 +72,6 @@ class StopSignal:
                 self._request = request
                 self.cancel.set()
                 os.write(self._write, b"x")
-        self._patience.stop_asked(with_agent=request.with_agent, now=request.now)
 
     @property
     def request(self) -> StopRequest | None:

@@ -13,7 +13,7 @@ from clearml_agent_clone.launch.ending import describe
 from clearml_agent_clone.launch.running import Manner, Running
 from clearml_agent_clone.logs import Spool
 from clearml_agent_clone.runner.outcome import Cause, Outcome
-from clearml_agent_clone.runner.stop import StopSignal
+from clearml_agent_clone.runner.stop import StopRequest, StopSignal
 from clearml_agent_clone.runner.watch import SeenTask
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class UserCode:
         manner: how it is ended.
         look: the task as the server has it, for the abort callback.
         announce: tells the console, at level ERROR, that the task is being stopped.
+        note: writes down that it is, so that whoever comes after us does not take our signal for the task's own end.
     """
 
     running: Running
@@ -41,6 +42,7 @@ class UserCode:
     manner: Manner
     look: Callable[[], SeenTask | None]
     announce: Callable[[str], None]
+    note: Callable[[StopRequest], object] = attrs.field(default=lambda _: None)
 
     def watch(self) -> Outcome:
         """Wait for the end; nothing of the task is left running."""
@@ -64,6 +66,7 @@ class UserCode:
     def _end(self) -> Outcome:
         request = self.stop.request
         assert request is not None, "the wait ends early only for a request"
+        self.note(request)
         if request.announced:
             self.announce(request.announced)
         if request.callback_seconds:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_PATH = 8192
 _PATIENCE = 5.0
+_STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Blocked in a runner until it can obey them: one that is told to stop while it is being born must not die of it."""
 _HIGHEST_DESCRIPTOR = 256  # nothing that early in a daemon's life has a higher one
 
 
@@ -103,14 +105,18 @@ class Nursery:
 
 
 def _start_program(folder: Path) -> Born:
-    with (folder / "runner.log").open("ab") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "clearml_agent_clone.runner", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        with (folder / "runner.log").open("ab") as output:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "clearml_agent_clone.runner", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Born(ProcessId.of(child.pid) or ProcessId(child.pid, 0.0, ""), child)
 
 
@@ -127,6 +133,7 @@ def _nurse(line: socket.socket, become: Callable[[Path], int]) -> NoReturn:
             folder = line.recv(_LONGEST_PATH)
             if not folder:
                 break
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
             try:
                 pid = os.fork()
             except OSError as error:  # no memory or no pid now; that is no reason for us to end
@@ -134,6 +141,7 @@ def _nurse(line: socket.socket, become: Callable[[Path], int]) -> NoReturn:
             if pid == 0:
                 line.close()
                 _live(Path(os.fsdecode(folder)), become)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             line.send(str(pid).encode())
     except OSError:
         pass  # the daemon is gone; nobody is left to tell
