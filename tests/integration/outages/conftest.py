@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,9 +67,9 @@ class Rig:
 
 
 @contextlib.contextmanager
-def new_rig(folder: Path, **variables: str) -> Iterator[Rig]:
+def new_rig(folder: Path, tls: ssl.SSLContext | None = None, **variables: str) -> Iterator[Rig]:
     """A rig of its own; its daemons end with it, whatever state the proxy was left in."""
-    with running_server(folder / "server") as embedded, FaultProxy(embedded.api_url) as proxy:
+    with running_server(folder / "server") as embedded, FaultProxy(embedded.api_url, tls=tls) as proxy:
         home = folder / "home"
         home.mkdir()
         server = _Server(embedded)
