@@ -35,6 +35,7 @@ class Layout:
         git_dir: the repository: ``.git`` in ``root``, or a folder elsewhere that a file ``.git`` points to.
         mirror: a bare repository.
         address: recorded as ``origin``.
+        home: the run's own folder.
         partial: the filter of the mirror's partial clone; empty when it is whole.
     """
 
@@ -42,6 +43,7 @@ class Layout:
     git_dir: Path
     mirror: Path
     address: Address
+    home: Path
     partial: str = ""
 
     @property
@@ -51,7 +53,7 @@ class Layout:
         A mirror in the run's own folder is named relative to the checkout, so that both can be moved together.
         """
         objects = self.mirror / "objects"
-        if objects.is_relative_to(self.root.parent):
+        if objects.is_relative_to(self.home):
             return os.path.relpath(objects, self.git_dir / "objects")
         return str(objects.absolute())
 

@@ -77,7 +77,9 @@ class Trees:
             Cancelled: somebody asked to stop.
         """
         mirror = self._mirror(wanted.address, git)
-        layout = Layout(root, git_dir or root / ".git", mirror.path, wanted.address, partial=self.settings.clone_filter)
+        layout = Layout(
+            root, git_dir or root / ".git", mirror.path, wanted.address, self.folder, self.settings.clone_filter
+        )
         had_mirror = mirror.exists
         if wanted.revision.is_exact and had_mirror:
             with contextlib.suppress(MissingObjectsError):
@@ -96,7 +98,8 @@ class Trees:
 
     def _mirror(self, address: Address, git: Git) -> Mirror:
         settings = self.settings
-        own = self.folder / f".mirror-{hashlib.md5(address.url.encode(), usedforsecurity=False).hexdigest()[:8]}"
+        digest = hashlib.md5(address.url.encode(errors="replace"), usedforsecurity=False).hexdigest()
+        own = self.folder / f".mirror-{digest[:8]}"
         habits = Habits(
             settings.usable_fetch_args()[0],
             settings.clone_depth,

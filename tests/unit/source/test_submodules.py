@@ -62,10 +62,14 @@ def test_the_second_task_needs_no_network(git_host: GitHost, upstream: Upstream,
         assert checkout.git("config", "submodule.deep/library.url") == git_host.url("library")
 
 
-def test_a_checkout_can_be_moved_and_worked_in(upstream: Upstream, fetch: Fetch) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_run_can_be_moved_and_worked_in(
+    upstream: Upstream, fetch: Fetch, settings: SourceSettings, *, cached: bool
+) -> None:
+    """Without cache the mirrors are in the run's folder and move with it."""
     add(upstream, "library", "../library")
-    result = fetch(repository=str(upstream.path))
-    moved = result.root.rename(result.root.parent / "moved")
+    result = fetch(attrs.evolve(settings, vcs_cache_enabled=cached), repository=str(upstream.path))
+    moved = result.root.parent.rename(result.root.parent.with_name("moved")) / result.root.name
     inside = Upstream(moved / "library")
     inside.write("lib.py", "x = 2\n")
     inside.commit("by the task")
