@@ -57,6 +57,10 @@ class Remarks:
         """The latest remark; empty when there is none."""
         return self._all[-1].text if self._all else ""
 
+    def holds(self, text: str) -> bool:
+        """Whether there is a remark with just this text, also by an earlier process."""
+        return any(remark.text == text for remark in self._all)
+
     def after(self, delivered: int) -> Remark | None:
         """The first remark that is still to be delivered."""
         return self._all[delivered] if delivered < len(self._all) else None

@@ -168,6 +168,10 @@ class Shipper:
         for echo in self.echoes:
             echo.say(text)
 
+    def remarked(self, text: str) -> bool:
+        """Whether this was said by ``remark`` before, by whichever runner of this run."""
+        return self._remarks.holds(text.rstrip("\n"))
+
     def step(self, now: float) -> float:
         """Ship what is new, as far as the server takes it; returns after how many seconds to call again.
 

@@ -287,7 +287,7 @@ class Runner:
             thread.stop(0.0)
         self._patience.begin_last_words()
         ending = outcome.ending_by(self._policy)
-        if ending.console and not said_before:
+        if ending.console and not self._shipper.remarked(ending.console):  # an earlier runner may have died over it
             given_up = self._patience.given_up
             self._outbox.drain(given_up.wait, give_up=given_up.is_set)
             self._shipper.remark("ERROR" if ending.verdict is Verdict.FAILED else "INFO", ending.console)

@@ -299,3 +299,17 @@ def test_a_runner_lost_after_the_restart_is_no_lost_node(agent: Agent, runs: Run
     until(lambda: "is watched" in run.log)
     agent.server.call("tasks.stop", task=task)
     assert run.ends()["status"] == "stopped"
+
+
+def test_a_runner_killed_between_its_outcome_and_its_last_line_loses_neither(agent: Agent, runs: Runs) -> None:
+    with FaultProxy(agent.server.api_url) as proxy:
+        proxy.on("workers.status_report", Fault.status(503), times=None)  # the last line comes after this call
+        run = runs.start(agent.task("print('only', 'once')\n"), through(proxy))
+        until(lambda: run.state is State.FINISHING)
+        time.sleep(0.3)
+        run.kill()
+        assert not (run.folder.logs / "console.remarks").read_text().count("Process completed")
+        proxy.clear()
+        run.succeed()
+        assert run.ends()["status"] == "completed"
+    assert agent.console(run.task).count("Process completed successfully\n") == 1
