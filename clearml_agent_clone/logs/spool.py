@@ -25,6 +25,8 @@ _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
 RESERVE = 8 << 20
 """Bytes of disk space that are set aside behind a spool's end."""
 
+_HEADROOM = 1 << 20  # is left for what the agent has to write down about the run: without it no task could end
+
 
 class Spool:
     """The console file of one run; implements ``util.process.Console``.
@@ -122,11 +124,17 @@ class Spool:
         size = self.size()
         if size + RESERVE // 2 <= self._reserved_to:
             return True
+        if self._free() < RESERVE + _HEADROOM:
+            return False  # not by trying: some file systems keep what they could give of it
         failed = _fallocate(self.fd, _KEEP_SIZE, size, RESERVE)
         if failed in {errno.ENOSPC, errno.EDQUOT}:
             return False
         self._reserved_to = size + RESERVE  # also where the file system has no such thing: it is not asked each time
         return True
+
+    def _free(self) -> int:
+        found = os.fstatvfs(self.fd)
+        return found.f_bavail * found.f_frsize
 
     def first(self) -> int:
         """The first byte that was not given back."""
