@@ -73,6 +73,11 @@ def run_in_foreground(
     )
     folder = RunFolder.create(settings.state_dir / "runs", job)
     folder.hold()  # until we end: a daemon takes folders that nobody holds for runs whose runner died
+    try:
+        _leave_queue(task, client, options)
+    except BaseException:  # whatever it is, there is no run
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
     os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: whatever happens to us, they can be found
     own = OwnWorker(worker_id, task.id, "", settings, client)
     with _screens(options.log_file) as screens:
@@ -99,7 +104,7 @@ def _run(runner: Runner) -> Outcome:
 
 
 def _made_ours(task: Task, client: Client, options: ForegroundOptions) -> Task:
-    """The task that is to run, out of its queue: itself, or its clone."""
+    """The task that is to run: itself, or its clone."""
     if options.clone:
         return client.tasks.get(client.tasks.clone(task.id, name=f"Clone of {task.name}"))
     if task.status.value not in _STARTABLE:
@@ -108,13 +113,22 @@ def _made_ours(task: Task, client: Client, options: ForegroundOptions) -> Task:
             remedy="Run a clone of it with --clone",
             code="task-not-startable",
         )
+    return task
+
+
+def _leave_queue(task: Task, client: Client, options: ForegroundOptions) -> None:
+    """Take the task out of its queue, if it waits in one, so that no worker takes it too.
+
+    From here on it is in progress, so there must be a folder, or nobody would end it should we be killed.
+    """
+    if options.clone:
+        return
     if task.status in {TaskStatus.QUEUED, TaskStatus.IN_PROGRESS}:
         dequeued = client.tasks.dequeue(task.id, new_status=TaskStatus.IN_PROGRESS.value)
         if options.require_queue and not dequeued:
             raise _not_queued(task)
     elif options.require_queue:
         raise _not_queued(task)
-    return task
 
 
 def _not_queued(task: Task) -> UserError:

@@ -10,7 +10,7 @@ from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.worker.registry import is_taken
 from clearml_agent_clone.worker.runners import Runners
-from clearml_agent_clone.worker.settling import Duty, Settling
+from clearml_agent_clone.worker.settling import Duty, Fate, Settling
 
 LOOK = 60.0
 """Seconds between two looks; also how old a run must be, so that one that is just being started is left alone."""
@@ -70,10 +70,13 @@ class Estate:
         return age >= LOOK and not (job.owner_id and is_taken(self._state_dir, job.owner_id))
 
     def _end(self, job: Job, folder: RunFolder) -> None:
-        duty = Duty.of(job, folder)
+        duty, state = Duty.of(job, folder), Journal.open(folder.state_file).state
+        if duty is None and state is State.CLAIMED and not job.owner_id:
+            # who started it by hand may have done so again since; it is not ours to run
+            duty = Duty(job, folder, Fate.FAIL, "runner lost: execute died before the task was in progress")
         if duty is not None:
             self._settling.owe(duty)
-        elif Journal.open(folder.state_file).state is not State.DONE:
+        elif state is not State.DONE:
             self._runners.take_up(job, folder, foreign=True)
         elif job.owner_id:  # what ``execute`` was told to keep, stays
             self._runners.discard(folder)
