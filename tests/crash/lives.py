@@ -13,7 +13,7 @@ from tests.crash.points import Event
 from tests.crash.yard import Yard
 from tests.helpers.worker_tools import until
 
-_UNSTEADY = ("/uv/TMP", "/link-N", "interpreters.json", "start python", "kill ", "poll.json", "mkdir .clearml/agent")
+_UNSTEADY = ("/uv/TMP", "/link-N", "interpreters.json", "start python", "kill", "poll.json", "mkdir .clearml/agent")
 """Parts of events that are not in every life: of helper libraries, of caches, of races that are meant to be there."""
 
 
@@ -76,6 +76,57 @@ def lived(yard: Yard, prepare: Callable[[Yard], tuple[str, str]]) -> Counter[tup
     return found
 
 
+ENDS = {
+    "abort": "stopped: task was stopped by tasks.stop",
+    "failing": "failed: worker execution exit code 3",
+    "unprepared": "failed: source failed: ",
+    "leaving": "stopped: user abort: the agent was stopped",
+}
+"""Lives that end in another way, and how: aborted while it runs; by an exit code; in the preparation; because the agent
+is stopped, by its user, while it runs."""
+
+
+def begun(yard: Yard, life: str, before_end: Callable[[], object]) -> str:
+    """A task that has come to the moment from which on its life is another one; ``before_end`` is called then."""
+    if life == "failing":
+        task = yard.task(lines=20, code=3)
+        before_end()
+        yard.enqueue(task)
+    elif life == "unprepared":
+        task = yard.task(entry_point="missing.py", diff="", repository="file:///nowhere/at/all")
+        before_end()
+        yard.enqueue(task)
+    else:
+        task = yard.task(lines=100_000, pause=0.01)
+        yard.enqueue(task)
+        yard.printing(task)
+        before_end()
+        if life == "abort":
+            yard.agent.server.call("tasks.stop", task=task)
+        else:
+            yard.stop(signal.SIGINT)
+    return task
+
+
+def ending(yard: Yard, life: str) -> Counter[tuple[str, str]]:
+    """The events of such an end."""
+    task = begun(yard, life, yard.forget)
+    (seen,) = yard.final(task)
+    assert f"{seen['status']}: {seen['status_reason']}".startswith(ENDS[life]), seen["status_reason"]
+    if life == "leaving":
+        yard.gone()
+        found = _counted(yard.trace())
+        yard.up()
+        return Counter({event: times for event, times in found.items() if event[0] in {"runner", "keeper"}})
+    left = yard.settled()
+    assert not left, left
+    found = _counted(yard.trace())
+    if life in {"failing", "unprepared"}:
+        last = ("state.json=finishing", "state.json=done", "call tasks.failed", "write runs/RUN/exit", "remarks")
+        return Counter({event: times for event, times in found.items() if event[1].endswith(last)})
+    return Counter({event: times for event, times in found.items() if event[0] in {"runner", "keeper"}})
+
+
 def recorded(yard: Yard) -> list[Event]:
     """The events of each life; those that the warm life has are left out of the later ones."""
     yard.up()
@@ -90,6 +141,8 @@ def recorded(yard: Yard) -> list[Event]:
     lived(yard, warm)  # fills what is kept for all lives
     found["warm"] = lived(yard, warm)
     found["cold"] = lived(yard, cold)
+    for life in ENDS:
+        found[life] = ending(yard, life)
     yard.forget()
     stop(yard)
     found["stop"] = _counted(yard.trace())
@@ -97,7 +150,7 @@ def recorded(yard: Yard) -> list[Event]:
         Event(life, role, name, times)
         for life, events in found.items()
         for (role, name), times in sorted(events.items())
-        if life in {"start", "warm"} or (role, name) not in found["warm"]
+        if life in {"start", "warm", *ENDS} or (role, name) not in found["warm"]
     ]
 
 

@@ -14,7 +14,7 @@ EVERYBODY = (*AGENT, "keeper")
 _OFTEN = 6
 _FINE = ("fsync ", "ftruncate ", "mkdir runs/RUN/code/repository/.git", "create ")
 """Events whose neighbours are points as well and differ only for a power cut, or not at all."""
-_MILESTONES = ("replace ", "rename ", "call ", "fork", "start the task", "create runs/RUN/logs/console.spool")
+_MILESTONES = ("replace ", "rename ", "call ", "fork", "kill", "start the task", "create runs/RUN/logs/console.spool")
 
 
 @attrs.frozen
@@ -74,12 +74,16 @@ def _points_of(event: Event) -> Iterator[Point]:
                 alone = kill == (event.role,)
                 together = kill == AGENT and when == "after" and event.name.startswith(_MILESTONES)
                 core = not fine and (alone or together or event.role == "keeper")
+                if event.life == "cold":
+                    core = core and alone and when == "after"  # before one thing is after another
                 yield Point(event.life, event.role, when, event.name, kill, nth, core)
 
 
 def _targets(event: Event) -> list[tuple[str, ...]]:
     if event.life in {"start", "stop"}:
         return [("daemon",)]
+    if event.life not in {"warm", "cold"}:
+        return [(event.role,), AGENT]
     if event.role == "daemon":
         return [("daemon",), AGENT]
     if event.role == "keeper":
@@ -93,3 +97,9 @@ def _turns(event: Event) -> list[int]:
     if event.times <= _OFTEN and event.name.startswith(("write ", "create ", "fsync ")):
         return list(range(1, event.times + 1))
     return [1, 8] if event.times > 2 * _OFTEN else [1]
+
+
+def calls() -> list[tuple[str, str]]:
+    """Role and endpoint of every call in a task's life."""
+    found = [event for event in known_events() if event.life in {"warm", "cold"} and event.name.startswith("call ")]
+    return sorted({(event.role, event.name.removeprefix("call ")) for event in found})

@@ -23,7 +23,7 @@ def test_a_task_outlives_a_crash(yard: Yard, point: Point) -> None:
     yard.arm(point)
     yard.enqueue(first, second)
     seen, after = yard.final(first, second)
-    assert yard.fired, "the agent did not come to this point; record the events again"
+    assert yard.has_fired(), "the agent did not come to this point; record the events again"
     wrong = [*yard.judge(seen, point.kill), *yard.judge(after), *yard.settled()]
     if after["started"] < seen["completed"]:
         wrong.append("the second task was started before the first had ended")
@@ -43,6 +43,6 @@ def test_a_daemon_outlives_a_crash_at_its_beginning_or_end(yard: Yard, point: Po
     task = yard.task(lines=3)
     yard.enqueue(task)
     (seen,) = yard.final(task)
-    assert yard.fired, "the agent did not come to this point; record the events again"
+    assert yard.has_fired(), "the agent did not come to this point; record the events again"
     wrong = [*yard.judge(seen), *yard.settled()]
     assert not wrong, "\n".join([*wrong, yard.words()])

@@ -26,7 +26,8 @@ from tests.helpers.worker_tools import FINAL, Agent, until
 
 INJECT = Path(__file__).parent / "inject"
 LINES = 120
-_PATIENCE = 12.0
+COMPLETED = "completed: worker execution done"
+_PATIENCE = 25.0
 
 _LIFE = """\
 import os, sys, time
@@ -58,7 +59,7 @@ class Yard:
     _stopped: bool = False
 
     @classmethod
-    def open(cls, server: Any, proxy: FaultProxy, folder: Path, flags: tuple[str, ...] = (), **variables: str) -> Yard:
+    def open(cls, server: Any, proxy: FaultProxy, folder: Path, *flags: str, **variables: str) -> Yard:
         """A yard in ``folder`` with a configuration of its own; ``variables`` are for the agent's environment."""
         home = folder / "home"
         for path in (home, folder / "crash", folder / "marks"):
@@ -197,6 +198,14 @@ class Yard:
                 with contextlib.suppress(psutil.Error):
                     ours[int(pid)].kill()
 
+    def has_fired(self) -> bool:
+        """Whether the armed point is reached, or will be in a moment: it may come after the task's last status."""
+        try:
+            until(lambda: self.fired, 3.0)
+        except AssertionError:
+            return False
+        return True
+
     @property
     def fired(self) -> bool:
         """Whether the armed point was reached."""
@@ -211,7 +220,7 @@ class Yard:
     def forget(self) -> None:
         (self.crash / "trace").write_text("")
 
-    def final(self, *tasks: str) -> list[dict[str, Any]]:
+    def final(self, *tasks: str, patience: float = _PATIENCE) -> list[dict[str, Any]]:
         """The tasks as soon as all have come to an end; the daemon is kept up meanwhile."""
         seen: dict[str, dict[str, Any]] = {}
 
@@ -225,7 +234,7 @@ class Yard:
             return len(seen) == len(tasks)
 
         try:
-            until(ended, _PATIENCE)
+            until(ended, patience)
         except AssertionError:
             left = {task: self.agent.get(task)["status"] for task in tasks}
             raise AssertionError(f"tasks without an end: {left}\n{self.words()}") from None
@@ -242,16 +251,28 @@ class Yard:
         """How often the user's code was started."""
         return len(self._mark(task, ".starts"))
 
-    def judge(self, seen: dict[str, Any], killed: Sequence[str] = ()) -> list[str]:
-        """What is wrong with a task that came to its end, when these were killed on the way."""
+    def judge(self, seen: dict[str, Any], killed: Sequence[str] = (), promised: str = COMPLETED) -> list[str]:
+        """What is wrong with a task that came to its end, when these were killed on the way.
+
+        ``promised`` are its status and the beginning of the reason.
+        """
         task, wrong, starts = seen["id"], [], self.starts(seen["id"])
         end = f"{seen['status']}: {seen['status_reason']}"
         if starts > 1 or (not starts and seen["status"] == "completed"):
             wrong.append(f"the user's code was started {starts} times")
-        if end != "completed: worker execution done" and not _is_promised(end, starts, killed):
+        if not end.startswith(promised) and not _is_excused(end, starts, killed):
             wrong.append(f"{end} (the user's code was started {starts} times)")
         lines = self.wrong_lines(task)
         return [*wrong, lines] if lines else wrong
+
+    def printing(self, task: str) -> None:
+        """Wait until the task has printed something."""
+
+        def printed() -> bool:
+            self.supervise()
+            return len(self._mark(task, ".lines")) > 3
+
+        until(printed, _PATIENCE)
 
     def _mark(self, task: str, name: str) -> list[str]:
         file = self.folder / "marks" / f"{task}{name}"
@@ -297,7 +318,9 @@ class Yard:
         left = [str(path) for path in state.glob("runs/*")]
         left += [str(path) for path in state.glob("runs/.*")]
         left += [str(path) for path in state.glob("workers/*/.*")] + [str(path) for path in state.glob(".*")]
-        for folder, _, names in os.walk(state):
+        for folder, below, names in os.walk(state):
+            if "code" in below:
+                below.remove("code")  # the user's own, in a private folder
             for path in (Path(folder), *(Path(folder, name) for name in names)):
                 with contextlib.suppress(FileNotFoundError):
                     mode = path.lstat().st_mode
@@ -310,7 +333,7 @@ class Yard:
         runs that were never written down.
         """
         state = self.agent.state
-        half = any(state.glob("**/.*.json.*"))
+        half = any(name.startswith(".") for _, _, names in os.walk(state) for name in names)
         if half or any(not (path / "job.json").exists() for path in state.glob("runs/*")):
             Housekeeping(state, ages=Ages(interrupted=0.5)).step(0.0)
 
@@ -329,13 +352,13 @@ class Yard:
         return wrong
 
 
-def _is_promised(end: str, starts: int, killed: Sequence[str]) -> bool:
+def _is_excused(end: str, starts: int, killed: Sequence[str]) -> bool:
     """Whether a task may end like this although nothing is wrong with it: its runner died before the user's code ran,
     or the only process that could learn its exit code did.
     """
-    if not starts:
-        return "runner" in killed and end.startswith("failed: runner lost: ")
-    return "keeper" in killed and end.startswith("failed: ")
+    if "keeper" in killed:
+        return end.startswith("failed: ")
+    return not starts and "runner" in killed and end.startswith("failed: runner lost: ")
 
 
 def _first_difference(printed: Sequence[str], shown: Sequence[str]) -> str:

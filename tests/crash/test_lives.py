@@ -1,0 +1,38 @@
+"""Crashes in lives that end in another way: aborted, failing, never prepared, stopped with their agent."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash import lives
+from tests.crash.points import Point, points
+from tests.crash.yard import Yard
+
+pytestmark = pytest.mark.crash
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, id=str(point), marks=() if point.core else pytest.mark.slow)
+        for point in points()
+        if point.life in lives.ENDS
+    ],
+)
+def test_another_end_outlives_a_crash(yard: Yard, point: Point) -> None:
+    task = lives.begun(yard, point.life, lambda: yard.arm(point))
+    if point.life == "leaving":
+        yard.gone()
+        yard.up()
+    (seen,) = yard.final(task)
+    assert yard.has_fired(), "the agent did not come to this point; record the events again"
+    second = yard.task(lines=1)
+    yard.enqueue(second)
+    (after,) = yard.final(second)
+    starts = 0 if point.life == "unprepared" else 1
+    wrong = [*yard.judge(seen, point.kill, lives.ENDS[point.life]), *yard.judge(after), *yard.settled()]
+    if yard.starts(task) != starts and not seen["status_reason"].startswith("runner lost"):
+        wrong.append(f"the user's code was started {yard.starts(task)} times")
+    assert not wrong, "\n".join([*wrong, yard.words()])
+    if "nursery" in point.kill and "daemon" not in point.kill:
+        yard.renew()
