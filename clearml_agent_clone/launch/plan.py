@@ -34,13 +34,17 @@ _TWINS = (
 
 @attrs.frozen
 class TaskIdentity:
-    """Who the process is: what the SDK inside it needs to know to report to the right task."""
+    """Who the process is: what the SDK inside it needs to know to report to the right task.
+
+    ``token`` is the bearer token of an agent that has no key pair; with a key pair the configuration file is enough.
+    """
 
     task_id: str
     run_id: str
     worker_id: str
     config_file: Path
     log_level: str = "INFO"
+    token: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
@@ -112,6 +116,8 @@ def plan_launch(
         CLEARML_LOG_TASK_TO_BACKEND="0",
         CLEARML_WORKER_ID=identity.worker_id,
     )
+    if identity.token:
+        env["CLEARML_AUTH_TOKEN"] = identity.token
     env[RUN_MARK] = identity.run_id
     for name in _TWINS:
         env["TRAINS_" + name.removeprefix("CLEARML_")] = env[name]

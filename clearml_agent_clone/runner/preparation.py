@@ -44,7 +44,9 @@ class Prepared:
 
 @attrs.define
 class Preparation:
-    """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails."""
+    """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails; ``token`` is
+    that of ``TaskIdentity``.
+    """
 
     task: Task
     job: Job
@@ -54,6 +56,7 @@ class Preparation:
     cancel: Cancel
     timing: Timing
     on_step: Callable[[str], None]
+    token: str = attrs.field(default="", repr=False)
 
     def run(self) -> Prepared:
         """Do all steps.
@@ -96,7 +99,7 @@ class Preparation:
         job = self.job
         return plan_launch(
             Entry(self.task.script.binary, source.entry_point, source.working_dir),
-            TaskIdentity(job.task_id, job.run_id, job.worker_id, self.folder.sdk_config, job.log_level),
+            TaskIdentity(job.task_id, job.run_id, job.worker_id, self.folder.sdk_config, job.log_level, self.token),
             python=environment.python,
             bin_dir=environment.bin_dir,
             devices=Devices(job.visible_devices),

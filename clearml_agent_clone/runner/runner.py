@@ -164,8 +164,10 @@ class Runner:
             thread.start()
         self._introduce(task)
         timing = Timing()
+        token = self._client.session.token if self._loaded.settings.api.auth_token else ""
+        spool, cancel = self._spool, self._stop.cancel
         preparation = Preparation(
-            task, self.job, self.folder, self._loaded, self._spool, self._stop.cancel, timing, on_step=self._on_step
+            task, self.job, self.folder, self._loaded, spool, cancel, timing, on_step=self._on_step, token=token
         )
         prepared = preparation.run()
         self._lease = prepared.environment.lease

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.fault_proxy import Fault
 from tests.helpers.worker_tools import until
 
-from .conftest import Rig
+from .conftest import Rig, new_rig
 
 
 def test_an_expired_token_is_replaced_without_a_word(rig: Rig) -> None:
@@ -87,3 +87,27 @@ def test_new_credentials_in_the_configuration_are_used(own_rig: Rig) -> None:
     counter.stop()
     assert agent.final(counter.task)["status"] == "completed"
     own_rig.whole_console(counter.task)
+
+
+def test_a_task_of_an_agent_with_a_token_alone_can_talk_to_the_server(tmp_path: Path) -> None:
+    code = (
+        "import os, urllib.request\n"
+        "url = os.environ['PROBE_URL'] + '/users.get_current_user'\n"
+        "headers = {'Authorization': 'Bearer ' + os.environ['CLEARML_AUTH_TOKEN']}\n"
+        "print('answer', urllib.request.urlopen(urllib.request.Request(url, headers=headers)).status)\n"
+    )
+    with new_rig(tmp_path) as rig:
+        token = rig.agent.server.call("auth.login")["token"]
+        rig.agent.variables = {
+            **rig.agent.variables,
+            "PROBE_URL": rig.proxy.url,
+            "CLEARML_AGENT__API__AUTH_TOKEN": token,
+        }
+        rig.agent.queue()
+        rig.agent.daemon()
+        task = rig.agent.enqueue(rig.agent.task(code))
+        assert rig.agent.final(task)["status"] == "completed"
+        assert "answer 200\n" in rig.agent.console(task)
+        assert token not in rig.agent.console(task)
+        basic = [c for c in rig.proxy.calls if c.headers.get("authorization", "").startswith("Basic")]
+        assert basic == []

@@ -31,6 +31,23 @@ def test_the_sdk_finds_its_task_under_both_names() -> None:
     assert env["HOME"] == "/h"
 
 
+def test_an_agent_without_a_key_pair_lends_its_token() -> None:
+    entry = Entry("python", "train.py", Path("/code"))
+    identity = TaskIdentity("t1", "run1", "host:0", Path("/run/clearml.conf"), token="renewed")
+    plan = plan_launch(
+        entry,
+        identity,
+        python=Path("/env/bin/python"),
+        bin_dir=None,
+        devices=Devices(),
+        inherited={"CLEARML_AUTH_TOKEN": "old"},
+        extra={},
+    )
+    assert plan.env["CLEARML_AUTH_TOKEN"] == "renewed"
+    assert "renewed" not in repr(identity)
+    assert "CLEARML_AUTH_TOKEN" not in make({}).env
+
+
 def test_the_agents_git_password_stays_with_the_agent() -> None:
     names = ("CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_PASS")
     assert not set(names) & set(make(dict.fromkeys(names, "secret")).env)
