@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import attrs
@@ -107,3 +108,11 @@ def test_foreign_texts_are_redacted() -> None:
     safe = SNAPSHOT.safe(lambda text: text.upper())
     assert [loop.last_error for loop in safe.loops] == ["", 'NO "WAY"\\\nBACK']
     assert safe.server.last_error == "REFUSED"
+
+
+def test_the_documentation_lists_every_metric_and_no_other(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operation.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith(("| `clearml_agent_", "| `process_"))]
+    listed = {name for row in rows for name in re.findall(r"`([a-z_]+)", row)}
+    made = set(re.findall(r"^# TYPE (\S+)", render(SNAPSHOT, [], tmp_path), re.MULTILINE))
+    assert listed == made
