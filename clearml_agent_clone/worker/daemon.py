@@ -33,7 +33,7 @@ from clearml_agent_clone.worker.housekeeping import Housekeeping
 from clearml_agent_clone.worker.listening import Listening
 from clearml_agent_clone.worker.nursery import Nursery
 from clearml_agent_clone.worker.reconcile import Reconciler
-from clearml_agent_clone.worker.records import ClaimRecord, PollRecord
+from clearml_agent_clone.worker.records import POLL_FILE, ClaimRecord, PollRecord
 from clearml_agent_clone.worker.registry import Registration
 from clearml_agent_clone.worker.runners import ActiveRun, Runners, StartFailed, sweep_leftovers
 from clearml_agent_clone.worker.settling import Duty, Fate, Settling, settle
@@ -100,18 +100,22 @@ class Daemon:
         self._departure = Departure(registration, self._runners.wake)
         self._listening = Listening(client.queues, options.queues)
         self._settling = Settling(client.tasks, lambda duty: self._runners.discard(duty.folder))
-        self._polls = PollRecord(registration.folder / "poll.json", time.time())
+        self._polls = PollRecord(registration.folder / POLL_FILE, time.time())
         self._claim_loop = self._make_claims()
         self._claims = self._thread(self._claim_loop)
         self._settler = self._thread(self._settling)
         self._settling.on_new = self._settler.wake
         self._heartbeat = self._thread(self._make_heartbeat(sampler))
+        reconciler = self._thread(self._make_reconciler())
+        self._polls.on_doubt = reconciler.wake
         self._threads = (
             self._claims,
             self._settler,
             self._heartbeat,
-            self._thread(self._make_reconciler()),
-            self._thread(Estate(settings.state_dir, registration.worker_id, self._runners, self._settling)),
+            reconciler,
+            self._thread(
+                Estate(settings.state_dir, registration.worker_id, self._runners, self._settling, self._polls)
+            ),
             self._thread(sampler),
             self._thread(Housekeeping(settings.state_dir)),
         )

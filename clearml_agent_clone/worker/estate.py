@@ -8,6 +8,8 @@ from pathlib import Path
 
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
+from clearml_agent_clone.util.files import slug
+from clearml_agent_clone.worker.records import POLL_FILE, PollRecord
 from clearml_agent_clone.worker.registry import is_taken
 from clearml_agent_clone.worker.runners import Runners
 from clearml_agent_clone.worker.settling import Duty, Fate, Settling
@@ -28,6 +30,7 @@ class Estate:
         owner_id: our own worker id; our own runs are adopted at the start.
         runners: start the successors; they take no slot of ours.
         settling: takes the duties that were left.
+        polls: takes the doubts that were left.
         clock: Unix seconds.
     """
 
@@ -39,6 +42,7 @@ class Estate:
         owner_id: str,
         runners: Runners,
         settling: Settling,
+        polls: PollRecord,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -46,6 +50,7 @@ class Estate:
         self._owner_id = owner_id
         self._runners = runners
         self._settling = settling
+        self._polls = polls
         self._clock = clock
 
     def step(self, now: float) -> float:
@@ -54,7 +59,16 @@ class Estate:
         for job, folder in self._runners.folders():
             if job.owner_id != self._owner_id and self._is_left(job, folder):
                 self._end(job, folder)
+        self._take_doubts()
         return LOOK
+
+    def _take_doubts(self) -> None:
+        """An agent that was killed while it polled may have been sent a task."""
+        for file in (self._state_dir / "workers").glob(f"*/{POLL_FILE}"):
+            worker = file.parent.name
+            if worker != slug(self._owner_id) and not is_taken(self._state_dir, worker):
+                self._polls.inherit(PollRecord(file, self._clock()))
+                file.unlink(missing_ok=True)
 
     def _is_left(self, job: Job, folder: RunFolder) -> bool:
         known = {run.job.run_id for run in self._runners.active} | {duty.job.run_id for duty in self._settling.open}

@@ -25,7 +25,7 @@ SAFE = 4 * POP_TO_START
 progress in a quarter of that, unless the server is slow for it; too early, and the task would run twice."""
 
 LOOK = 10.0
-"""Seconds between two looks."""
+"""Seconds between two looks while there is something to watch."""
 
 _SKEW = 300.0  # by so much the server's clock may be ahead of ours
 _NOTHING_TO_DO = 3600.0
@@ -100,7 +100,7 @@ class Reconciler:
                 del self._since[place]
         if not self._since and now - self._doubt_seen >= SAFE and self._polls.doubt == doubt:
             self._polls.cleared()
-        return LOOK
+        return LOOK if self._since else SAFE / 2
 
     def _lost(self, doubt: float) -> list[Place]:
         held, queue_ids = set(self._held()), set(self._polls.queue_ids)

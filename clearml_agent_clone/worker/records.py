@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -50,6 +50,10 @@ class Rescue:
     message: str
 
 
+POLL_FILE = "poll.json"
+"""The file of ``PollRecord`` in a worker's folder."""
+
+
 class PollRecord:
     """Which queues are polled, on disk before the first poll of a server that does not know claims.
 
@@ -64,8 +68,9 @@ class PollRecord:
 
     def __init__(self, file: Path, now: float) -> None:
         self._file = file
-        self._record: dict[str, Any] = {}
         self._written: object = None
+        self._lock = threading.Lock()
+        self.on_doubt: Callable[[], None] = lambda: None
         self.queue_ids: tuple[str, ...] = ()
         self.doubt: float | None = None
         """Unix seconds of the last poll that may have taken a task from us; None when there was none."""
@@ -93,6 +98,7 @@ class PollRecord:
     def doubtful(self, now: float) -> None:
         """An answer got lost that may have brought a task."""
         self.doubt = now
+        self.on_doubt()
 
     def cleared(self) -> None:
         """There was nothing, or it is put back."""
@@ -102,6 +108,14 @@ class PollRecord:
         """Write down what is to be put back; None: it is done."""
         self.rescue = rescue
         self._write()
+
+    def inherit(self, other: PollRecord) -> None:
+        """Take over the doubt of an agent that is gone."""
+        self.queue_ids = tuple(dict.fromkeys([*self.queue_ids, *other.queue_ids]))
+        self.rescue = self.rescue or other.rescue
+        self.doubt = other.doubt
+        self._write()
+        self.on_doubt()
 
     def leave(self) -> None:
         """The last poll is answered: an end without doubt leaves no record."""
@@ -113,8 +127,9 @@ class PollRecord:
                 self._write()
 
     def _write(self) -> None:
-        rescue = None if self.rescue is None else attrs.asdict(self.rescue)
-        record = {"format": RECORD_FORMAT, "queues": list(self.queue_ids), "rescue": rescue}
-        if record != self._written:
-            write_json(self._file, record)
-            self._written = record
+        with self._lock:
+            rescue = None if self.rescue is None else attrs.asdict(self.rescue)
+            record = {"format": RECORD_FORMAT, "queues": list(self.queue_ids), "rescue": rescue}
+            if record != self._written:
+                write_json(self._file, record)
+                self._written = record

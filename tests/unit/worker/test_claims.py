@@ -221,9 +221,11 @@ def test_a_lost_reply_is_in_doubt(tmp_path: Path) -> None:
     rig.server.lose_reply = True
     rig.time.now = 1000.0
     claims = rig.start()
+    woken: list[int] = []
+    rig.polls.on_doubt = lambda: woken.append(1)
     with pytest.raises(ServerUnreachable):
         claims.step(0)
-    assert rig.polls.doubt == 1000.0
+    assert (rig.polls.doubt, woken) == (1000.0, [1])
     claims.leave()
     rig.time.now = 2000.0
     rig.start()

@@ -20,6 +20,7 @@ from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.worker.estate import LOOK, Estate
 from clearml_agent_clone.worker.nursery import Born, Nursery
+from clearml_agent_clone.worker.records import PollRecord
 from clearml_agent_clone.worker.registry import WorkerName, register
 from clearml_agent_clone.worker.runners import ActiveRun, Runners, StartFailed
 from clearml_agent_clone.worker.settling import Duty, Fate, Settling
@@ -192,7 +193,8 @@ def test_folders_of_others_make_no_trouble(tmp_path: Path, nursery: Sleepers) ->
 
 def estate(tmp_path: Path, runners: Runners, later: float = 2 * LOOK) -> tuple[Estate, Settling]:
     settling = Settling(NoCalls(), lambda _: None)
-    return Estate(tmp_path, "host:1", runners, settling, clock=lambda: time.time() + later), settling
+    polls = PollRecord(tmp_path / "workers" / "host_1" / "poll.json", 0.0)
+    return Estate(tmp_path, "host:1", runners, settling, polls, clock=lambda: time.time() + later), settling
 
 
 def test_dead_runs_of_a_dead_agent_are_ended_and_take_no_slot(tmp_path: Path, nursery: Sleepers) -> None:
@@ -241,6 +243,22 @@ def test_duties_and_finished_runs_of_a_dead_agent(tmp_path: Path, nursery: Sleep
     assert not over.path.exists()
     assert kept.path.exists(), "execute was told to keep it"
     assert nursery.children == []
+
+
+def test_the_doubts_of_an_agent_that_is_gone_are_taken_over(tmp_path: Path, nursery: Sleepers) -> None:
+    runners = make(tmp_path, nursery)
+    records = {}
+    for worker in ("host_1", "gone", "living"):
+        (tmp_path / "workers" / worker).mkdir(parents=True)
+        records[worker] = PollRecord(tmp_path / "workers" / worker / "poll.json", 0.0)
+        records[worker].polling([worker])
+    registration = register(tmp_path, WorkerName("host", "living"))
+    own = records["host_1"]
+    Estate(tmp_path, "host:1", runners, Settling(NoCalls(), lambda _: None), own, clock=lambda: 50.0).step(0)
+    assert (own.queue_ids, own.doubt) == (("host_1", "gone"), 50.0)
+    assert not (tmp_path / "workers" / "gone" / "poll.json").exists()
+    assert (tmp_path / "workers" / "living" / "poll.json").exists()
+    registration.release()
 
 
 def test_the_real_nursery_has_the_shape_that_is_used(tmp_path: Path) -> None:
