@@ -51,6 +51,7 @@ def apply_diff(text: str, root: Path, git: Git, base: str) -> Applied:
     patch = parse_patch(text)
     for file in patch.files:
         _refuse_outside(file, root)
+    patch = attrs.evolve(patch, files=tuple(_as_submodule(file, root, git) for file in patch.files))
     submodules = tuple((file.path, file.new_commit) for file in patch.files if file.is_gitlink)
     if all(file.is_gitlink for file in patch.files):
         return Applied("strict", len(patch.files), submodules)
@@ -64,6 +65,20 @@ def apply_diff(text: str, root: Path, git: Git, base: str) -> Applied:
         return Applied("three-way", len(patch.files), submodules)
     assert first is not None
     raise _failure(first, patch, base)
+
+
+def _as_submodule(file: FilePatch, root: Path, git: Git) -> FilePatch:
+    """A submodule that was only renamed: its section shows neither the mode nor the commit."""
+    if (
+        file.is_gitlink
+        or file.hunks
+        or not file.old
+        or file.old == file.new
+        or not (root / file.old / ".git").is_file()
+    ):
+        return file
+    commit = git.quiet("rev-parse", "--verify", "--quiet", "--end-of-options", f":{file.old}", cwd=root)
+    return attrs.evolve(file, is_gitlink=True, new_commit=commit.output.strip()) if commit.ok else file
 
 
 def _attempts(patch: Patch, root: Path) -> Iterator[tuple[str, bytes, tuple[str, ...]]]:

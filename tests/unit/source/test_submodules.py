@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import attrs
@@ -21,6 +22,7 @@ def add(upstream: Upstream, path: str, url: str, *, name: str = "", commit: str 
     if not commit:
         library = Upstream.new(upstream.path.parent / Path(path).name)
         library.write("lib.py", "x = 1\n")
+        library.write("name", path)
         commit = library.commit()
     for key, value in {"path": path, "url": url, **more}.items():
         upstream.git("config", "--file", ".gitmodules", f"submodule.{name}.{key}", value)
@@ -147,3 +149,22 @@ def test_a_local_submodule_of_a_remote_repository(
     with pytest.raises(UserError, match='submodule "secret"') as caught:
         fetch(attrs.evolve(settings, allow_local=False), repository=git_host.url("project"))
     assert caught.value.code == "bad-repository"
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["renamed", "another one"])
+def test_uncommitted_changes_add_and_remove_submodules(upstream: Upstream, fetch: Fetch, *, same: bool) -> None:
+    """Recorded before they were committed: one that is new, one that goes, and a file beside them."""
+    base = add(upstream, "old", "../old")
+    commit = "" if not same else upstream.git("rev-parse", ":old")
+    if same:
+        shutil.copytree(upstream.path.parent / "old", upstream.path.parent / "fresh")
+    add(upstream, "fresh", "../fresh", commit=commit)
+    upstream.write("train.py", "print('changed')\n")
+    upstream.git("rm", "--quiet", "--cached", "old")
+    upstream.git("config", "--file", ".gitmodules", "--remove-section", "submodule.old")
+    upstream.git("add", "train.py", ".gitmodules")
+    diff = upstream.raw("diff", "--cached", "--submodule=short", base).decode()
+    result = fetch(repository=str(upstream.path), version_num=base, diff=diff)
+    assert (result.root / "fresh/lib.py").read_text() == "x = 1\n"
+    assert (result.root / "train.py").read_text() == "print('changed')\n"
+    assert "submodule.old" not in (result.root / ".gitmodules").read_text()
