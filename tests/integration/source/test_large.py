@@ -12,7 +12,7 @@ import pytest
 
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.source import GitCredential, SourceSettings
-from tests.helpers.git_http import GitHost
+from tests.helpers.git_http import GitHost, serve
 from tests.helpers.git_ssh import install_debian
 
 from .conftest import Fetch, Recorder, Upstream
@@ -66,6 +66,29 @@ def test_a_large_file_that_was_never_pushed(git_host: GitHost, fetch: Fetch, pri
         fetch(private, repository=git_host.url("project"))
     assert caught.value.code == "lfs-failed"
     assert "git lfs push" in caught.value.remedy
+
+
+@pytest.mark.usefixtures("git_lfs")
+@pytest.mark.parametrize("known", [False, True], ids=["a stranger", "with credentials of its own"])
+def test_large_files_of_another_host(
+    git_host: GitHost, large: Upstream, fetch: Fetch, private: SourceSettings, tmp_path: Path, *, known: bool
+) -> None:
+    """A repository may name any host for its large files: that one gets what is for it, and nothing else."""
+    (tmp_path / "elsewhere").mkdir()
+    with serve(tmp_path / "elsewhere") as other:
+        other.add_large(CONTENT)
+        other.passwords["localhost"] = ("bob", "other-pass")
+        large.write(".lfsconfig", f"[lfs]\n\turl = {other.url('x/info/lfs', 'localhost')}\n")
+        large.commit()
+        own = GitCredential.parse("http://localhost", "bob", "other-pass")
+        mine = attrs.evolve(private, credentials=(*private.credentials, *((own,) if known else ())))
+        if known:
+            assert (fetch(mine, repository=git_host.url("project")).root / "data/model.bin").read_bytes() == CONTENT
+        else:
+            with pytest.raises(UserError):
+                fetch(mine, repository=git_host.url("project"))
+        assert other.asked
+        assert {login for _, login in other.logins} == ({"bob:other-pass"} if known else set())
 
 
 @pytest.mark.usefixtures("large")
