@@ -97,7 +97,7 @@ def connect(loaded: Loaded, *, patience: float = math.inf, stop: threading.Event
     """A client that is logged in. A server that is away is waited for, after a line that says so.
 
     Args:
-        loaded: the configuration.
+        loaded: the configuration. Where it says how often the first login is repeated, that counts.
         patience: seconds to wait.
         stop: that of the session.
 
@@ -111,21 +111,20 @@ def connect(loaded: Loaded, *, patience: float = math.inf, stop: threading.Event
     from clearml_agent_clone.api.renewal import access_anew  # noqa: PLC0415
     from clearml_agent_clone.api.session import ONCE, Retry, ServerAccess, Session  # noqa: PLC0415
     from clearml_agent_clone.config import require_server  # noqa: PLC0415
+    from clearml_agent_clone.config.trees import DEFAULT  # noqa: PLC0415
 
     require_server(loaded.settings)
-    session = Session(
-        ServerAccess.from_settings(loaded.settings.api),
-        host_name=socket.gethostname(),
-        stop=stop,
-        reload=access_anew(loaded),
-    )
+    access = ServerAccess.from_settings(loaded.settings.api)
+    session = Session(access, host_name=socket.gethostname(), stop=stop, reload=access_anew(loaded))
+    limited = loaded.origins["api.http.initial_connect_retries"] != DEFAULT
+    retry = access.login_retry if limited else Retry(attempts=sys.maxsize, total=patience)
     try:
         session.login(retry=ONCE)
     except Retryable as error:
-        if not getattr(error, "passing", True):
+        if not getattr(error, "passing", True) or retry.attempts == 1:
             raise
-        limit = "until it answers" if patience == math.inf else f"for {patience / 60:.0f} minutes"
+        limit = "a few times" if limited else "until it answers" if patience == math.inf else f"for {patience:.0f} s"
         print(f"clearml_agent: WARNING: {error}. Trying again {limit}; Ctrl-C ends it", file=sys.stderr, flush=True)
-        session.login(retry=Retry(attempts=sys.maxsize, total=patience))
+        session.login(retry=retry)
         print("clearml_agent: the server answers", file=sys.stderr, flush=True)
     return Client(session)

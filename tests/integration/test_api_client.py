@@ -325,7 +325,7 @@ def test_a_session_outlives_its_server(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as embedded:
         port = int(embedded.api_url.rpartition(":")[2])
         access = ServerAccess(embedded.api_url, embedded.access_key, embedded.secret_key)
-        client = Client(Session(access, wait=lambda seconds: False))
+        client = Client(Session(access))
         task = str(client.session.call("tasks.create", {"name": "task", "type": "training"})["id"])
     with pytest.raises(ServerUnreachable) as caught:
         client.tasks.ping(task, retry=Retry(attempts=3))

@@ -49,8 +49,17 @@ def test_execute_waits_for_the_server(own_rig: Rig) -> None:
     own_rig.proxy.on("auth.login", Fault.status(503), times=3)
     child, words = _start(own_rig, "execute", "--id", task)
     assert child.wait(60) == 0
-    assert "Trying again for 10 minutes" in words.read_text()
+    assert "Trying again for 600 s" in words.read_text()
     assert "hello" in words.read_text()
+
+
+def test_a_limit_of_the_configuration_ends_the_waiting(own_rig: Rig) -> None:
+    own_rig.proxy.on("auth.login", Fault.status(503), times=None)
+    for retries, asked in ((0, 1), (1, 4)):
+        ended = own_rig.agent.run("daemon", "--foreground", CLEARML_AGENT_INITIAL_CONNECT_RETRY_OVERRIDE=str(retries))
+        assert ended.returncode == 1
+        assert "HTTP 503" in ended.stderr
+        assert len(own_rig.proxy.calls) <= asked
 
 
 @pytest.mark.parametrize(
