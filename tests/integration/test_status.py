@@ -13,8 +13,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from clearml_agent_clone.worker.sight.snapshot import RED_AFTER
+from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.worker_tools import Agent, until
 
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(120)\n"
@@ -176,3 +179,30 @@ def test_what_a_detached_daemon_writes_is_private_and_its_log_may_be_json(agent:
     finally:
         assert agent.run("daemon", "--stop").returncode == 0
     assert status(agent, code=1)["agents"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_server_that_is_away_turns_health_red_and_back(agent: Agent) -> None:
+    port = free_port()
+    with FaultProxy(agent.server.api_url) as proxy:
+        agent.variables = {"CLEARML_API_HOST": proxy.url}
+        agent.daemon("--metrics-port", str(port))
+        until(lambda: get(port, "/healthz")[0] == 200)
+        proxy.down()
+        down_at = time.monotonic()
+        until(lambda: not only(agent, code=None)["server"]["reachable"])
+        seen = only(agent, code=None)
+        assert proxy.url in seen["server"]["last_error"]
+        assert get(port, "/healthz")[0] == 200  # it may be a restart
+        until(lambda: get(port, "/healthz")[0] == 503, patience=240)
+        assert time.monotonic() - down_at > RED_AFTER - 5
+        problems = json.loads(get(port, "/healthz")[1])["problems"]
+        assert {"claim"} <= {problem["loop"] for problem in problems} <= {"claim", "heartbeat"}
+        assert any("the server does not answer" in problem for problem in only(agent, code=1)["problems"])
+        proxy.up()
+        until(lambda: get(port, "/healthz")[0] == 200)
+        until(lambda: only(agent, code=None)["healthy"])
+    log = agent.log()
+    assert "works again after" in log
+    assert log.count("refused the connection") < 20, log  # folded
