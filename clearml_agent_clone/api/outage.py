@@ -156,7 +156,7 @@ class Outage:
             limited = _limits(error)
             if not limited and (own_trouble or not _concerns_all(error)):
                 return None
-            away = self._away = self._away or _Away(error, now, self._clock())
+            away = self._away = self._away or _Away(error, begun, self._clock() - (now - begun))
             self._asking = False
             away.error = error
             away.tries += 1

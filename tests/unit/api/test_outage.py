@@ -157,6 +157,13 @@ def test_an_endpoint_that_fails_while_others_work_has_a_trouble_of_its_own(outag
     assert not outage.is_away
 
 
+def test_a_request_that_hung_is_told_at_once(outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    begun = outage.now()
+    clock.now += 30.0
+    outage.failed(gone(), "tasks.get_all", begun)
+    assert len(caplog.messages) == 1
+
+
 def test_few_lines_are_logged(outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock.now += fail(outage)
