@@ -24,17 +24,19 @@ from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import GOODBYE, Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
 from clearml_agent_clone.runner.journal import State
-from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy
+from clearml_agent_clone.runner.outcome import Cause, Outcome
 from clearml_agent_clone.util.loops import Backoff, Loop, LoopThread
 from clearml_agent_clone.worker.claims import Claims, HoldOff, unix_time
 from clearml_agent_clone.worker.departure import Departure
 from clearml_agent_clone.worker.estate import Estate
+from clearml_agent_clone.worker.fates import fate_of, summary
 from clearml_agent_clone.worker.housekeeping import Housekeeping
 from clearml_agent_clone.worker.listening import Listening
 from clearml_agent_clone.worker.nursery import Nursery
 from clearml_agent_clone.worker.reconcile import Reconciler
 from clearml_agent_clone.worker.records import POLL_FILE, ClaimRecord, PollRecord
 from clearml_agent_clone.worker.registry import Registration
+from clearml_agent_clone.worker.reporting import Reporting
 from clearml_agent_clone.worker.runners import ActiveRun, Runners, StartFailed, sweep_leftovers
 from clearml_agent_clone.worker.settling import Duty, Fate, Settling, settle
 from clearml_agent_clone.worker.sight.snapshot import AgentState, DaemonSnapshot, LoopView, QueueName, ServerView
@@ -48,6 +50,7 @@ log = logging.getLogger(__name__)
 UNLIMITED = 1_000_000
 
 _LOOK_WHILE_LEAVING = 0.2
+_DELIVER_AGAIN = 30.0
 _POLL_PATIENCE = 45.0
 _POLL_PATIENCE_NOW = 3.0
 
@@ -170,7 +173,7 @@ class Daemon:
     # the parts
 
     def _thread(self, loop: Loop) -> LoopThread:
-        return LoopThread(_Reporting(loop, self._on_bug) if self._agent.crash_on_exception else loop)
+        return LoopThread(Reporting(loop, self._on_bug) if self._agent.crash_on_exception else loop)
 
     def _make_claims(self) -> Claims:
         return Claims(
@@ -305,18 +308,22 @@ class Daemon:
         elif run.folder.held:
             if not run.foreign:  # it found the folder in the hands of another runner
                 self._runners.take_up(job, run.folder)
+        elif journal.state is State.FINISHING and self._departure.mode in {StopMode.STOP, StopMode.NOW}:
+            self._departure.note(job.task_id, "ended; the server is told at the next start of an agent")
         elif not run.successor:
             log.error("the runner of task %s died (%s); starting another to end the task", job.task_id, run.last_words)
             self._runners.restart(run)
+        elif journal.state is State.FINISHING:  # how it ended is known, and has only to be told
+            log.error("the runner of task %s died (%s); another tries in a while", job.task_id, run.last_words)
+            self._runners.restart(run, _DELIVER_AGAIN)
         else:
             self._give_up_run(run, journal.state)
 
     def _ended(self, run: ActiveRun, outcome: Outcome | None) -> None:
         task_id = run.job.task_id
-        fate = _summary(outcome)
-        log.info("task %s: %s", task_id, fate)
+        log.info("task %s: %s", task_id, summary(outcome))
         self._tally.ended(run.folder, outcome)
-        self._departure.note(task_id, self._fate(run.job, outcome))
+        self._departure.note(task_id, fate_of(run.job, outcome, self._agent))
         if outcome is not None and outcome.cause is Cause.START_REFUSED:
             log.warning("task %s could not be started; no task is taken for %.0f s", task_id, self._hold.failed())
         elif outcome is None or outcome.cause is not Cause.NOT_STARTED:
@@ -346,14 +353,6 @@ class Daemon:
             self._changed()
 
         threading.Thread(target=end, name="end", daemon=True).start()
-
-    def _fate(self, job: Job, outcome: Outcome | None) -> str:
-        if outcome is None:
-            return "ended"
-        agent = self._agent
-        policy = Policy(agent.on_shutdown, agent.on_node_loss, agent.on_start_failure, has_queue=bool(job.queue_id))
-        ending = outcome.ending_by(policy)
-        return f"{ending.verdict.value or 'left as it is'} ({ending.reason or _summary(outcome)})"
 
     # the rest
 
@@ -393,28 +392,3 @@ class Daemon:
             log.warning("unregister: %s", error)
         log.info("Leaving process id %d", os.getpid())
         self._registration.release()
-
-
-class _Reporting:
-    """A loop that tells of errors that are bugs, for ``agent.crash_on_exception``."""
-
-    def __init__(self, loop: Loop, on_bug: Callable[[Exception], None]) -> None:
-        self.name = loop.name
-        self._loop = loop
-        self._on_bug = on_bug
-
-    def step(self, now: float) -> float:
-        try:
-            return self._loop.step(now)
-        except AgentError:
-            raise
-        except Exception as error:
-            self._on_bug(error)
-            raise
-
-
-def _summary(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "ended"
-    code = "" if outcome.exit_code is None else f", exit code {outcome.exit_code}"
-    return f"{outcome.cause.value}{code}{', ' + outcome.detail if outcome.detail else ''}"

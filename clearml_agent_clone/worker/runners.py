@@ -79,6 +79,16 @@ class ActiveRun:
                 os.kill(self.process.pid, number)
 
 
+@attrs.frozen
+class _Unstarted:
+    """A run that has to get a runner; ``not_before`` is monotonic seconds."""
+
+    job: Job
+    folder: RunFolder
+    foreign: bool
+    not_before: float = 0.0
+
+
 class Runners:
     """Keeps count of the runners; the slots that they take are those of the daemon.
 
@@ -95,7 +105,7 @@ class Runners:
         self._on_change = on_change
         self._keep = keep
         self._active: dict[str, ActiveRun] = {}
-        self._unstarted: dict[str, tuple[Job, RunFolder, bool]] = {}
+        self._unstarted: dict[str, _Unstarted] = {}
         self._unsettled: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -117,7 +127,7 @@ class Runners:
         """How many slots are taken: by runners, by runs that have to get one, and by those of which it is not decided."""
         with self._lock:
             own = {name for name, run in {**self._active, **self._unsettled}.items() if not run.foreign}
-            own |= {name for name, (_, _, foreign) in self._unstarted.items() if not foreign}
+            own |= {name for name, waiting in self._unstarted.items() if not waiting.foreign}
             return len(own)
 
     def folders(self) -> Iterator[tuple[Job, RunFolder]]:
@@ -180,8 +190,9 @@ class Runners:
         """
         with self._lock:
             unstarted = list(self._unstarted.values())
-        for job, folder, foreign in unstarted:
-            self._succeed(job, folder, foreign=foreign)
+        for waiting in unstarted:
+            if waiting.not_before <= time.monotonic():
+                self._succeed(waiting.job, waiting.folder, foreign=waiting.foreign)
         if self._unstarted:
             timeout = _TRY_AGAIN if timeout is None else min(timeout, _TRY_AGAIN)
         ended = self._wait(timeout)
@@ -195,9 +206,16 @@ class Runners:
             self._unsettled.pop(run.job.run_id, None)
         self._on_change()
 
-    def restart(self, run: ActiveRun) -> None:
-        """Start a new runner on the folder of one that died; it brings the run to its end."""
-        self._succeed(run.job, run.folder, foreign=run.foreign)
+    def restart(self, run: ActiveRun, pause: float = 0.0) -> None:
+        """Start a new runner on the folder of one that died, if need be after ``pause`` seconds; it brings the run to its
+        end.
+        """
+        if pause > 0:
+            with self._lock:
+                self._unstarted[run.job.run_id] = _Unstarted(run.job, run.folder, run.foreign, time.monotonic() + pause)
+            self.wake()
+        else:
+            self._succeed(run.job, run.folder, foreign=run.foreign)
 
     def discard(self, folder: RunFolder) -> None:
         """Delete a run's folder in the background: a big checkout takes its time."""
@@ -245,7 +263,7 @@ class Runners:
         except OSError as error:
             with self._lock:
                 again = job.run_id in self._unstarted
-                self._unstarted[job.run_id] = (job, folder, foreign)
+                self._unstarted[job.run_id] = _Unstarted(job, folder, foreign)
             log.log(
                 logging.DEBUG if again else logging.ERROR,
                 "no runner can be started to end task %s: %s; it is tried again",

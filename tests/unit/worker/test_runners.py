@@ -152,6 +152,20 @@ def test_a_successor_that_cannot_be_started_keeps_the_slot_and_is_tried_again(
     assert runners.taken == 1
 
 
+def test_a_successor_may_be_put_off(tmp_path: Path, nursery: Sleepers) -> None:
+    runners = make(tmp_path, nursery)
+    run = runners.start(job())
+    kill(nursery)
+    reaped(runners)
+    runners.restart(run, 1000)
+    runners.settled(run)
+    runners.reap(0)
+    assert (runners.taken, runners.active) == (1, [])
+    runners._unstarted[run.job.run_id] = attrs.evolve(runners._unstarted[run.job.run_id], not_before=0.0)
+    runners.reap(0)
+    assert len(runners.active) == 1
+
+
 def test_a_pid_that_is_somebody_elses_now_is_no_runner(tmp_path: Path, nursery: Sleepers) -> None:
     runners = make(tmp_path, nursery)
     folder = RunFolder.create(tmp_path / "runs", job())

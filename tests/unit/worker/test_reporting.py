@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clearml_agent_clone.errors import Retryable
-from clearml_agent_clone.worker.daemon import _Reporting
+from clearml_agent_clone.worker.reporting import Reporting
 
 
 class Duty:
@@ -24,7 +24,7 @@ class Duty:
 def test_bugs_are_told_apart_from_what_goes_wrong_every_day(error: Exception | None) -> None:
     """For ``agent.crash_on_exception``: the server being away is no reason to end."""
     bugs: list[Exception] = []
-    loop = _Reporting(Duty(error), bugs.append)
+    loop = Reporting(Duty(error), bugs.append)
     assert loop.name == "duty"
     if error is None:
         assert loop.step(3.0) == 3.0
