@@ -10,7 +10,7 @@ from tests.helpers.fault_proxy import Fault
 
 from .conftest import Rig
 
-AWAY = 4.0
+AWAY = 3.0
 
 FAULTS = {
     "refused": None,
@@ -56,6 +56,6 @@ def test_a_task_outlives_an_outage(rig: Rig, fault: Fault | None) -> None:
     seen = rig.agent.final(counter.task)
     took = time.monotonic() - back
     assert (seen["status"], seen["status_reason"]) == ("completed", "worker execution done")
-    assert len(rig.whole_console(counter.task)) > 100
+    assert len(rig.whole_console(counter.task)) > 50
     assert asked <= MOST
     assert took < 12

@@ -29,6 +29,7 @@ def test_a_restarted_server_costs_nothing(rig: Rig) -> None:
     rig.whole_console(counter.task)
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_no_outage(rig: Rig) -> None:
     counter = rig.counter()
     slow = rig.proxy.on("*", Fault.slow(2.0), times=None)
@@ -57,6 +58,7 @@ def test_a_429_silences_all_loops_of_a_process(rig: Rig) -> None:
     rig.whole_console(counter.task)
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_fails_by_itself_does_not_silence_the_others(rig: Rig) -> None:
     counter = rig.counter()
     rule = rig.proxy.on("events.add_batch", Fault.status(503), times=None)
