@@ -56,6 +56,7 @@ def node(folder: Path, revision: str) -> str:
     return hg(folder, "log", "--rev", revision, "--template", "{node}")
 
 
+@pytest.mark.slow
 def test_changeset_branch_and_default(project: Path, fetch: Fetch) -> None:
     first = fetch(repository=str(project), version_num=node(project, "0"))
     assert (first.root / "train.py").read_text() == "print('one')\n"
@@ -78,6 +79,7 @@ def test_the_second_task_needs_no_network(project: Path, fetch: Fetch) -> None:
     assert hg(again.root, "status") == ""
 
 
+@pytest.mark.slow
 def test_uncommitted_changes(project: Path, fetch: Fetch) -> None:
     commit = node(project, ".")
     (project / "train.py").write_text("print('changed')\n")
