@@ -8,6 +8,7 @@ a request so slow that the server stores it after it has said twice, a second an
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -206,7 +207,7 @@ class Shipper:
         Raises:
             Cancelled: ``interrupt`` was called.
         """
-        showing = [threading.Thread(target=echo.finish, name="echo-end", daemon=True) for echo in self.echoes]
+        showing = [threading.Thread(target=_show_rest, args=(echo,), daemon=True) for echo in self.echoes]
         for thread in showing:
             thread.start()
         self._take_lock()
@@ -341,3 +342,8 @@ class Shipper:
             place = Place(size)
             self._sender.skip(attrs.evolve(self._sender.mark, place=place))
         return place
+
+
+def _show_rest(echo: Echo) -> None:
+    with contextlib.suppress(OSError):  # nobody waited any more for a screen that stood still: the spool is closed
+        echo.finish()
