@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from filelock import FileLock
+
 from benchmarks.contender import end_all, make_ours, make_peer
 from benchmarks.measures import MEASURES
 from benchmarks.report import table, write
@@ -36,6 +38,11 @@ def main() -> int:
     arguments = _arguments()
     options = Options(arguments.rounds or (2 if arguments.quick else 5), arguments.quick, _FOLDER)
     _FOLDER.mkdir(exist_ok=True)
+    with FileLock(_FOLDER / "lock"):  # two at a time would measure, and stop, each other
+        return _run(options, arguments)
+
+
+def _run(options: Options, arguments: argparse.Namespace) -> int:
     print("setting up both agents in .bench/ ...", file=sys.stderr)
     ours = make_ours(_FOLDER)
     peer = None if arguments.no_peer else make_peer(_FOLDER)
