@@ -303,7 +303,7 @@ def test_a_runner_lost_after_the_restart_is_no_lost_node(agent: Agent, runs: Run
 
 def test_a_runner_killed_between_its_outcome_and_its_last_line_loses_neither(agent: Agent, runs: Runs) -> None:
     with FaultProxy(agent.server.api_url) as proxy:
-        proxy.on("workers.status_report", Fault.status(503), times=None)  # the last line comes after this call
+        proxy.on("workers.status_report", Fault.BLACK_HOLE, times=None)  # the last line comes after this call
         run = runs.start(agent.task("print('only', 'once')\n"), through(proxy))
         until(lambda: run.state is State.FINISHING)
         time.sleep(0.3)
