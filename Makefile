@@ -22,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 OR_NONE := || [ $$? -eq 5 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-crash test-slow test-peer test-engines test-lowest test-newest bench clean
+.PHONY: help setup demo lint format test test-crash test-crash-all test-slow test-peer test-engines test-lowest test-newest bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test: $(READY) ## The fast tests: units, the embedded server, the real SDK
 	$(PYTEST) -m "not slow and not peer and not engine and not crash"
 
 test-crash: $(READY) ## Kill the agent wherever it writes something down or talks to the server
+	$(PYTEST) --dist load -m "crash and not slow" $(OR_NONE)
+
+test-crash-all: $(READY) ## The same at the moments in between too, which takes four times as long
 	$(PYTEST) --dist load -m crash $(OR_NONE)
 
 test-slow: $(READY) ## Tests that take longer than ten seconds each

@@ -36,7 +36,7 @@ After each crash, whoever was killed:
 
 `daemon`, `nursery` (forks runners), `runner` (one per task) and `keeper` (starts the task's process and learns its exit
 code) are the agent's processes; `all` are the first three at once. Points in the column *more* come to nearly the same
-moments again; they are run by `pytest -m "crash and slow"`.
+moments again; `make test-crash-all` runs them too.
 """
 
 _LIVES = {

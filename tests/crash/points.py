@@ -14,6 +14,8 @@ EVERYBODY = (*AGENT, "keeper")
 _OFTEN = 6
 _FINE = ("fsync ", "ftruncate ", "mkdir runs/RUN/code/repository/.git", "create ")
 """Events whose neighbours are points as well and differ only for a power cut, or not at all."""
+_FLOWING = ("call events.add_batch", "replace runs/RUN/logs/console.shipped=sending")
+"""The third time the task's own lines are on their way."""
 _MILESTONES = ("replace ", "rename ", "call ", "fork", "kill", "start the task", "create runs/RUN/logs/console.spool")
 
 
@@ -73,7 +75,8 @@ def _points_of(event: Event) -> Iterator[Point]:
             for kill in _targets(event):
                 alone = kill == (event.role,)
                 together = kill == AGENT and when == "after" and event.name.startswith(_MILESTONES)
-                core = not fine and (alone or together or event.role == "keeper")
+                with_keeper = event.role == "keeper" and (kill == ("runner",) or when == "after")
+                core = not fine and (alone or together or with_keeper)
                 if event.life == "cold":
                     core = core and alone and when == "after"  # before one thing is after another
                 yield Point(event.life, event.role, when, event.name, kill, nth, core)
@@ -96,6 +99,8 @@ def _turns(event: Event) -> list[int]:
         return [1]
     if event.times <= _OFTEN and event.name.startswith(("write ", "create ", "fsync ")):
         return list(range(1, event.times + 1))
+    if event.name in _FLOWING:
+        return [1, 3]
     return [1, 8] if event.times > 2 * _OFTEN else [1]
 
 

@@ -29,7 +29,8 @@ _NAMES = (
     (re.compile(r"(?<=/link-)\d+"), "N"),
     (re.compile(r"py3\.\d+-HEX"), "KEY"),
 )
-_WATCHED_WRITES = ("console.remarks", "console.spool", "/exit")
+_BOOT = "/proc/sys/kernel/random/boot_id"
+_WATCHED_WRITES = ("console.remarks", "console.spool", "/exit.json", "/user.json")
 
 
 class _Role:
@@ -79,7 +80,21 @@ def install() -> None:
     subprocess.Popen._execute_child = _wrapped(start, _describe_start)  # type: ignore[attr-defined]
     from requests.adapters import HTTPAdapter
 
+    _new_boot()
     HTTPAdapter.send = _wrapped(HTTPAdapter.send, lambda _, request, *__, **___: _describe_call(request))  # type: ignore[method-assign]
+
+
+def _new_boot() -> None:
+    """Let the machine look as if it had been started anew, when the test says so by a file ``boot``."""
+    import pathlib  # not before ``os`` is wrapped
+
+    read = pathlib.Path.read_text
+
+    def read_text(path: pathlib.Path, *args: Any, **options: Any) -> str:
+        other = pathlib.Path(_DIR, "boot")
+        return read(other if str(path) == _BOOT and other.exists() else path, *args, **options)
+
+    pathlib.Path.read_text = read_text  # type: ignore[method-assign,assignment]
 
 
 def _born(name: str) -> None:
