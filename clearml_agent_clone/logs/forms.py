@@ -22,6 +22,7 @@ SHORTEST_SKELETON = 7
 
 _SHORTEST_LINE = 8  # of a secret with several lines
 _SHORTEST_CORE = 8  # of a base64 text cut out of a longer one
+_SHORTEST_CUT = 14
 _LONGEST = 96  # letters and digits of one needle; something longer is looked for in pieces
 _SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
 _DOUBLE_QUOTED_SPECIAL = re.compile(r'([$`"\\])')
@@ -30,10 +31,10 @@ _EDGES = re.compile(rb"\A([^0-9A-Za-z]*)(.*?)([^0-9A-Za-z]*)\Z", re.DOTALL)
 _BLANKS = re.compile(rb"[\s\0]+")
 _QUOTING = re.compile(rb"[%\\&'\"+]")
 _LINE_END = re.compile(r"[\r\n]+")
-_WRAP = re.compile(rb"[\r\n]+[ \t]*")
+_WRAP = re.compile(rb"[\r\n]+[ \t]*|\0")
 # How many characters at the start of a base64 text depend on what stands 0, 1 or 2 bytes before the secret.
 _FOREIGN_START = (0, 2, 3)
-_BASE64_EDGE = re.compile(rb"[A-Za-z0-9+/_-]{0,3}={0,2}")
+_PADDING = re.compile(rb"={0,2}")
 
 
 @attrs.frozen(eq=False, slots=False)  # cached properties need a dictionary
@@ -45,11 +46,13 @@ class Needle:
         secret: the secret whose plain spelling this is; empty for an encoded one.
         loose: whatever stands between them, it is the secret. Otherwise it has to be one of its known spellings:
             ``zebra-crossing`` is a secret that other texts may say in passing.
+        padded: the end of a base64 text, to which equals signs may belong.
     """
 
     skeleton: bytes
     secret: str = ""
     loose: bool = True
+    padded: bool = False
 
     @cached_property
     def _cores(self) -> frozenset[bytes]:
@@ -76,8 +79,8 @@ class Needle:
         if not self.loose and _WRAP.sub(b"", data[start:stop]) not in self._cores:
             return None
         if not self.secret:
-            edge = _BASE64_EDGE.match(data, stop)
-            return start, edge.end() if edge else stop
+            padding = _PADDING.match(data, stop) if self.padded else None
+            return start, padding.end() if padding else stop
         if self.secret[0].isalnum() and self.secret[-1].isalnum() and self.secret.isascii():
             return start, stop
         leads, trails = self._borders
@@ -136,7 +139,7 @@ def _hidden(texts: Iterable[str], needles: dict[bytes, Needle]) -> set[bytes]:
             if len(letters) < SHORTEST_SKELETON:
                 few.add(spelling)
             for piece in _pieces(letters):
-                needles.setdefault(piece, Needle(piece))
+                needles.setdefault(piece, Needle(piece, padded=letters.endswith(piece)))
     return few
 
 
@@ -157,13 +160,15 @@ def _plain(text: str, needles: dict[bytes, Needle]) -> set[bytes]:
     letters = skeleton(raw)
     if len(letters) < SHORTEST_SKELETON:
         return quoted(text)
-    view = View(raw)
-    unescaped = decoded(view)
-    for found in {letters, unescaped.skeleton if unescaped is not None else letters}:
+    for found in {letters, *(view.skeleton for view in decoded(View(raw)))}:
         pieces = list(_pieces(found))
         for piece in pieces:
             loose = len(pieces) > 1 or _is_random(piece)
             needles[piece] = Needle(piece, text if len(pieces) == 1 else "", loose)
+        if (
+            pieces and len(pieces[0]) >= _SHORTEST_CUT
+        ):  # a percent sign or a backslash before it may take its first letters away
+            needles.setdefault(pieces[0][2:], Needle(pieces[0][2:]))
     return set()
 
 

@@ -20,6 +20,7 @@ LEAST_HELD = 4
 """Fewer letters and digits are shown after a while even when a secret begins with them."""
 
 _LONGEST_HELD = 16 * 1024
+_LONGEST_CONTEXT = 1024
 _SAMPLE = 24  # so much of a value that goes on shows that it is one
 
 
@@ -84,8 +85,16 @@ class Redactor:
         settled = end if len(data) == len(whole) else len(data[:end].decode("utf-8", "surrogatepass"))
         return max(0, passed + settled - len(context))
 
-    def context_after(self, text: str, context: str = "") -> str:
-        """What to give as ``context`` with the text that follows on ``text``."""
+    def context_after(self, text: str, context: str = "", *, idle: bool = True) -> str:
+        """What to give as ``context`` with the text that follows on ``text``.
+
+        Args:
+            text: what has been shown.
+            context: as of ``redact``.
+            idle: as it was with ``settled``.
+        """
+        if not text:
+            return context
         context, first = _trimmed(context)
         whole = context + text
         head = open_private_key(_encode(whole[max(0, whole.rfind("-----BEGIN ")) :]))
@@ -95,14 +104,16 @@ class Redactor:
         if passed:
             whole, first = whole[passed:], 0
         data = _encode(whole)
-        if data.endswith(b"\n"):  # no shape goes on; a secret may, though none of which so much is there
-            start = self._open_needles(data, idle=False)
-            return _trimmed(data[start:].decode("utf-8", "surrogatepass"))[0]
+        # A secret may go on, though none of which more is there than may be shown, or of which this is another's end.
+        start = self._open_needles(data, idle=False) if idle else len(data)
+        if data.endswith(b"\n"):  # no shape goes on
+            return data[start:].decode("utf-8", "surrogatepass")[-_LONGEST_CONTEXT:]
         view = without_colours(data)
         found = Text(view.data)
         growing = found.growing(first)
         if not growing:
-            return _trimmed(whole)[0]
+            begin = min(len(data[:start].decode("utf-8", "surrogatepass")), len(whole) - CONTEXT - 1)
+            return whole[max(0, begin, len(whole) - _LONGEST_CONTEXT) :]
         end = max(growing) + _SAMPLE
         if len(view.data) - max(growing) < CONTEXT // 2:
             end = len(view.data)
@@ -129,7 +140,7 @@ class Redactor:
         needles = self._needles()
         found = [view.origin(*span) for span in Text(view.data).spans(first)]
         found += [view.origin(*span) for span in needles.spans(view)]
-        if (plain := decoded(view)) is not None:
+        for plain in decoded(view):
             found += [plain.origin(*span) for span in needles.spans(plain)]
         return found
 
@@ -172,14 +183,15 @@ class Redactor:
         tail = data[begin:]
         cut = unfinished_escape(tail)
         found = len(tail) if idle else cut
-        view = without_colours(tail)
-        places = [view.origin(at, at)[0] for at in (needles.open_at(view, idle=idle),)]
-        view = without_colours(tail[:cut])
-        plain = decoded(view) or view
-        at = needles.open_at(plain, idle=idle)
-        if at < len(plain.data):
-            places.append(plain.origin(at, at + 1)[0])
-        return begin + min(found, *places)
+        views = [without_colours(tail)]
+        if cut < len(tail):
+            views.append(without_colours(tail[:cut]))
+        views += decoded(views[-1])
+        for view in views:
+            at = needles.open_at(view, idle=idle)
+            if at < len(view.data):
+                found = min(found, view.origin(at, at + 1)[0])
+        return begin + found
 
 
 class RedactedStream:
@@ -196,7 +208,7 @@ class RedactedStream:
     def feed(self, text: str) -> str:
         """Add ``text``; what may be shown of all that was added so far and was not returned yet."""
         self._held += text
-        return self._release(self._redactor.settled(self._held, self._context))
+        return self._release(self._redactor.settled(self._held, self._context), idle=False)
 
     def idle(self) -> str:
         """Nothing came for a while: what may be shown all the same. Keeps back what begins as a secret does."""
@@ -206,10 +218,10 @@ class RedactedStream:
         """The rest: nothing more will come."""
         return self._release(len(self._held))
 
-    def _release(self, end: int) -> str:
+    def _release(self, end: int, *, idle: bool = True) -> str:
         text, self._held = self._held[:end], self._held[end:]
         shown = self._redactor.redact(text, self._context)
-        self._context = self._redactor.context_after(text, self._context)
+        self._context = self._redactor.context_after(text, self._context, idle=idle)
         return shown
 
 
@@ -229,7 +241,7 @@ def _undecided(text: str) -> int:
 
 def _trimmed(context: str) -> tuple[str, int]:
     """``context`` without what is of no use, and where shapes may begin in it: what is cut must not look like a start."""
-    return (context[-CONTEXT - 1 :], 1) if len(context) > CONTEXT else (context, 0)
+    return (context[-_LONGEST_CONTEXT:], 1) if len(context) > CONTEXT else (context, 0)
 
 
 def _masked(data: bytes, begin: int, spans: list[tuple[int, int]]) -> bytes:

@@ -98,22 +98,23 @@ class Needles:
             view: the text, of which only the end is looked at.
             idle: some time may pass before there is more: a beginning of one to three letters does not count.
         """
-        found = [len(view.data), self._open_exact(view.data, idle=idle)]
+        found = self._open_exact(view.data, idle=idle) if self._exact else len(view.data)
         letters = view.skeleton
-        for at in range(max(0, len(letters) - self._longest + 1), len(letters)):
-            rest = letters[at : at + 4]
-            if len(rest) == 4:
-                is_open = self._is_open(view, at, idle=idle)
-            else:
-                is_open = rest in (self._short_beginnings if idle else self._first)
-            if is_open:
-                found.append(view.places(at, at + 1)[0])
-                break
-        return min(found)
+        begin = max(0, len(letters) - self._longest + 1)
+        known = self._beginnings.get
+        for at in range(begin, len(letters) - 3):
+            needles = known(letters[at : at + 4])
+            if needles is not None and self._is_open(view, at, needles, idle=idle):
+                return min(found, view.places(at, at + 1)[0])
+        first = self._short_beginnings if idle else self._first
+        for at in range(max(begin, len(letters) - 3), len(letters)):
+            if letters[at:] in first:
+                return min(found, view.places(at, at + 1)[0])
+        return found
 
-    def _is_open(self, view: View, at: int, *, idle: bool) -> bool:
+    def _is_open(self, view: View, at: int, needles: Iterable[Needle], *, idle: bool) -> bool:
         tail = view.skeleton[at:]
-        for needle in self._beginnings.get(tail[:4], ()):
+        for needle in needles:
             longer = len(needle.skeleton) > len(tail) and needle.skeleton.startswith(tail)
             if longer and (not idle or needle.goes_on(view.data[view.places(at, at + 1)[0] :])):
                 return True

@@ -21,12 +21,14 @@ _BLOCK = 4096
 
 ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|[()][0-9AB]|[=>78cDEHMNOZ])")
 # Every branch begins with a plain character, which lets the search leap from one of them to the next.
-_ESCAPE = re.compile(
-    rb"%(?:25)*[0-9A-Fa-f]{2}"
-    rb"|\\\\*(?:u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}"
+_OTHERS = (
+    rb"\\\\*(?:u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}"
     rb"|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2}|[0-7]{3}|[abfnrtv]|(?=[^\w\\]))"
     rb"|&(?:amp;)*(?:#[xX][0-9A-Fa-f]{1,6};|#[0-9]{1,7};|[A-Za-z]{2,8};)"
 )
+_PERCENT_ESCAPE = re.compile(rb"%(?:25)*[0-9A-Fa-f]{2}")
+_ESCAPE = re.compile(_PERCENT_ESCAPE.pattern + b"|" + _OTHERS)
+_OTHER_ESCAPE = re.compile(_OTHERS)
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(rb"&[#A-Za-z]")
 # The beginning of an escape or of a colour, at the very end of a text.
@@ -119,12 +121,20 @@ def without_colours(data: bytes) -> View:
     return View(ANSI.sub(b"", data), View(data), ANSI)
 
 
-def decoded(view: View) -> View | None:
-    r"""``view`` with its ``%41``, ``\x41``, ``\u0041`` and ``&#65;`` decoded; None when there is nothing of the kind."""
+def decoded(view: View) -> list[View]:
+    r"""``view`` with its ``%41``, ``\x41``, ``\u0041`` and ``&#65;`` decoded; empty when there is nothing of the kind.
+
+    A percent sign or a backslash right before a secret looks like an escape together with how that begins. So where
+    there are both kinds, each is also decoded alone.
+    """
     data = view.data
-    if not (b"\\" in data or _PERCENT.search(data) or _ENTITY.search(data)):
-        return None
-    return View(_ESCAPE.sub(_replacement, data), view, _ESCAPE)
+    percent = _PERCENT.search(data) is not None
+    others = b"\\" in data or _ENTITY.search(data) is not None
+    if percent and others:
+        patterns: tuple[re.Pattern[bytes], ...] = (_ESCAPE, _OTHER_ESCAPE, _PERCENT_ESCAPE)
+    else:
+        patterns = (_PERCENT_ESCAPE,) if percent else (_OTHER_ESCAPE,) if others else ()
+    return [View(pattern.sub(_replacement, data), view, pattern) for pattern in patterns]
 
 
 def unfinished_escape(data: bytes) -> int:

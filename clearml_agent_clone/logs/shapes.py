@@ -96,7 +96,9 @@ class Text:
         if first == len(self.data):
             return []
         run = len(self.data.rstrip(_TOKEN_SIGNS))
-        shapes = (*_of_heads(_HEADS(self.data, max(first, run - CONTEXT))), *_SHAPES)
+        lowered = self.lowered[first:]
+        shapes = [*_of_heads(_HEADS(self.data, max(first, run - CONTEXT)))]
+        shapes += [shape for shape in _SHAPES if shape.probes[-1] in lowered]  # the last is part of the head
         found = (shape.growing(self, first) for shape in shapes)
         return [start for start in found if start is not None]
 

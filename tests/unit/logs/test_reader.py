@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clearml_agent_clone.logs import Fold, Redactor, Spool, reader, redact
@@ -88,8 +88,9 @@ def _once(text: str) -> str:
 
 def _whole(text: str) -> str:
     """Up to three letters of a secret may have been shown before it was one, and signs between two that overlap."""
-    text = re.sub(r"(?:hun|hu|h|str|st|s)(?=\*{4})|(?<=\*{4})(?:hun|hu|h)", "", text)
-    return re.sub(r"\*{4}\W*(?=\*{4})", "", text)
+    for pattern in (r"(?<=\*{4})\W+", r"(?:hun|hu|h|str|st|s)(?=\*{4})|(?<=\*{4})(?:hun|hu|h)", r"(?<=\*{4})\W+"):
+        text = re.sub(pattern, "", text)
+    return text
 
 
 def _last_state(line: str) -> str:
@@ -143,6 +144,7 @@ def test_a_line_shown_unfinished_is_continued_and_not_repeated(data: bytes, cuts
         assert _whole(reading.text) == _whole(expected(data))
 
 
+@settings(deadline=None)  # hundreds of restarts
 @given(PLAIN, st.integers(1, 5), st.lists(st.integers(0, 200), max_size=5))
 def test_a_long_line_is_read_in_parts_and_no_secret_in_it_is_missed(data: bytes, times: int, cuts: list[int]) -> None:
     data = data.replace(b"\n", b"-") * times
@@ -164,6 +166,7 @@ def test_a_long_line_is_read_in_parts_and_no_secret_in_it_is_missed(data: bytes,
                 assert _once(_whole(reading.text)) == _once(_whole(expected(data)))
 
 
+@settings(deadline=None)  # hundreds of restarts
 @given(BYTES, st.integers(1, 40), st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=5))
 def test_a_long_redrawn_line_ends_and_shows_its_last_state(
     data: bytes, times: int, cuts: list[tuple[int, bool]]

@@ -138,7 +138,7 @@ def test_a_secret_of_several_lines_is_masked_line_by_line() -> None:
 def test_a_secret_of_any_length_is_masked() -> None:
     secret = "".join(f"{index:05d}-" for index in range(5000))
     shown = Redactor([secret]).redact(f"[{secret}]")
-    assert set(shown) == set("[*]")
+    assert not any(map(str.isalnum, shown))
 
 
 PIECES = st.one_of(
