@@ -84,7 +84,7 @@ def test_a_whole_task_leaves_nothing_that_others_may_read(agent: Agent, tmp_path
     checkout = next(path.parent for path in run.rglob("script.py"))
     (checkout / "go").touch()
     assert agent.final(task)["status"] == "completed", agent.console(task)
-    until(lambda: (run / "kept").exists())
+    until((run / "kept").exists)
     afterwards = open_to_others(agent.state)
     names = {path.name for path in run.iterdir()}
     assert {"job.json", "state.json", "logs", "clearml.conf", "code", "runner.log"} <= names
