@@ -126,6 +126,7 @@ class Queues:
             {**body, "queue": queue_ids[0], "queues": list(queue_ids), "wait": wait},
             timeout=Timeout(timeout.connect, max(timeout.read, wait + _ANSWER_MARGIN)),
             retry=ONCE,
+            repeatable="claim" in body,
             interruptible=True,
         )
         return Entry.from_wire(data.get("entry"), queue_ids[0])
@@ -135,7 +136,11 @@ class Queues:
         for queue_id in queue_ids:
             try:
                 data = self._session.call(
-                    "queues.get_next_task", {**body, "queue": queue_id}, retry=ONCE, interruptible=True
+                    "queues.get_next_task",
+                    {**body, "queue": queue_id},
+                    retry=ONCE,
+                    repeatable="claim" in body,
+                    interruptible=True,
                 )
             except InvalidRequest as error:
                 missing = error  # a queue was deleted: the others still count

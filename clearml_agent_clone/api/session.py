@@ -28,6 +28,7 @@ __all__ = ["LEVEL", "ONCE", "Retry", "ServerAccess", "ServerInfo", "Session", "T
 LEVEL = (2, 34)
 """The API level that this client was written for; a newer server is spoken to at this one."""
 
+_WORDS = ("status_reason", "status_message")
 _ADDING = frozenset(
     {
         "auth.create_credentials",
@@ -76,6 +77,7 @@ class Session:
 
     Attributes:
         outage: what is known about the server's being away.
+        hide: masks secrets in the words that a task's status is told with, which everybody can read.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Session:
         rng: random.Random | None = None,
     ) -> None:
         self.access = access
+        self.hide: Callable[[str], str] = str
         self.traffic = Traffic()
         self._may_stop = stop is not None
         self._stop = stop or threading.Event()
@@ -155,14 +158,16 @@ class Session:
             EndpointMissing, InvalidRequest: the server refuses the call.
             Cancelled: an interruptible call was given up.
         """
-        data = json.dumps(dict(body) if body else {}, separators=(",", ":")).encode()
+        fields = dict(body) if body else {}
+        fields.update((name, self.hide(fields[name])) for name in _WORDS if isinstance(fields.get(name), str))
+        data = json.dumps(fields, separators=(",", ":")).encode()
         repeats = endpoint not in ONE_TIME if repeatable is None else repeatable
         self._watch_stop()
         cancel = self._stop if interruptible else None
         manner = _Manner(
             timeout=timeout or self._timeout_for(data),
             version=version,
-            reuse=Reuse.NO if endpoint in _ADDING and not repeats else Reuse.YES,
+            reuse=Reuse.YES if repeats else Reuse.NO if endpoint in _ADDING else Reuse.REPORT,
             cancel=cancel,
         )
         how = Attempt(endpoint, repeats, self._probe if interruptible else None)

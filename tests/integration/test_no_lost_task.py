@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from clearml_agent_clone.api import Client, ServerAccess, Session
+from clearml_agent_clone.api.errors import ServerUnreachable
 from clearml_agent_clone.server.embedded import running_server
-from tests.helpers.fault_proxy import Fault, FaultProxy
+from tests.helpers.fault_proxy import Fault, FaultProxy, Rule
 from tests.helpers.worker_tools import FINAL, Agent, until
 
 from .conftest import Server
@@ -58,57 +60,78 @@ def _starts(proxy: FaultProxy, task: str) -> int:
 # --- answers that get lost ---------------------------------------------------------------------------------------
 
 
+def _ended(agent: Agent, task: str) -> dict[str, Any]:
+    """The task at its end; the reconciler takes its time."""
+    found: dict[str, Any] = until(lambda: (seen := agent.get(task))["status"] in FINAL and seen, 200)
+    return found
+
+
+def _holding_polls(proxy: FaultProxy) -> Rule:
+    """No poll reaches the server until the rule is cancelled."""
+    return proxy.on("queues.get_next_task", Fault.status(503), times=None)
+
+
+def test_a_poll_that_may_have_arrived_is_not_sent_again_in_secret(plain_server: Server, proxy: FaultProxy) -> None:
+    """Also not when a kept connection breaks, where other requests are: the reconciler has to hear of it."""
+    with Client(Session(ServerAccess(proxy.url, plain_server.access_key, plain_server.secret_key))) as client:
+        queue = client.queues.default().id
+        assert client.queues.next([queue]) is None
+        proxy.on("queues.get_next_task", Fault.LOSE_REPLY)
+        with pytest.raises(ServerUnreachable) as caught:
+            client.queues.next([queue])
+        assert caught.value.may_have_acted
+        assert len(proxy.of("queues.get_next_task")) == 2
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_task_whose_answer_was_lost_is_found_and_runs_once(plain_agent: Agent, proxy: FaultProxy) -> None:
     """The server knows no claims: the reconciler has to see that the task is in no queue."""
     plain_agent.daemon()
-    proxy.on("queues.get_next_task", Fault.LOSE_REPLY)
-    proxy.wait_for(lambda call: call.endpoint == "queues.get_next_task" and call.fault is not None)  # an empty answer
-    proxy.on("queues.get_next_task", Fault.LOSE_REPLY)
+    hold = _holding_polls(proxy)
     task = plain_agent.enqueue(plain_agent.task())
-    queue = plain_agent.queue()
-    until(lambda: task not in _entries(plain_agent.server, queue))
+    proxy.on("queues.get_next_task", Fault.LOSE_REPLY)
+    hold.cancel()
+    until(lambda: task not in _entries(plain_agent.server, plain_agent.queue()))
     assert plain_agent.get(task)["status"] == "queued"
     other = plain_agent.enqueue(plain_agent.task())
     assert plain_agent.final(other)["status"] == "completed", "the worker goes on meanwhile"
-    seen = until(lambda: (found := plain_agent.get(task))["status"] in FINAL and found, 150)
-    assert seen["status"] == "completed"
+    assert _ended(plain_agent, task)["status"] == "completed"
     assert _starts(proxy, task) == 1
     assert "never arrived; it is put back to the head" in plain_agent.log()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_daemon_that_was_killed_while_it_polled_looks_for_the_task_when_it_comes_back(
     plain_agent: Agent, proxy: FaultProxy
 ) -> None:
     daemon = plain_agent.daemon()
-    proxy.on(
-        lambda call: (
-            call.endpoint == "queues.get_next_task" and bool(_entries(plain_agent.server, plain_agent.queue()))
-        ),
-        Fault.run(lambda _: daemon.kill(), "after"),
-    )
+    hold = _holding_polls(proxy)
     task = plain_agent.enqueue(plain_agent.task())
-    daemon.wait(30)
+    proxy.on("queues.get_next_task", Fault.run(lambda _: daemon.kill(), "after"))
+    hold.cancel()
+    daemon.wait(60)
     assert _entries(plain_agent.server, plain_agent.queue()) == []
     plain_agent.daemon()
-    seen = until(lambda: (found := plain_agent.get(task))["status"] in FINAL and found, 150)
-    assert seen["status"] == "completed"
+    assert _ended(plain_agent, task)["status"] == "completed"
     assert _starts(proxy, task) == 1
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_agents_that_look_for_a_task_run_it_once(plain_agent: Agent, proxy: FaultProxy) -> None:
-    proxy.on("queues.get_next_task", Fault.LOSE_REPLY, times=2)
-    task = plain_agent.enqueue(plain_agent.task("import time\ntime.sleep(5)\nprint('ran')\n"))
     for _ in range(2):
         plain_agent.daemon()
-    until(lambda: len([call for call in proxy.of("queues.get_next_task") if call.fault is not None]) == 2)
-    seen = until(lambda: (found := plain_agent.get(task))["status"] in FINAL and found, 150)
-    assert seen["status"] == "completed"
-    until(lambda: "poll" not in str(plain_agent.server.call("workers.get_all")), 1)
+    hold = _holding_polls(proxy)
+    task = plain_agent.enqueue(plain_agent.task("import time\ntime.sleep(5)\nprint('ran')\n"))
+    lost = proxy.on("queues.get_next_task", Fault.LOSE_REPLY, times=2)
+    hold.cancel()
+    until(lambda: lost.hits == 2)
+    assert _ended(plain_agent, task)["status"] == "completed"
     assert _starts(proxy, task) == 1
     assert plain_agent.console(task).count("ran\n") == 1
+    assert (plain_agent.log(0) + plain_agent.log(1)).count("put back to the head") == 1
 
 
 # --- tasks that cannot be started --------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_runner_and_daemon_are_killed_and_the_process_is_adopted(agent: Agent) -
 def test_a_runner_whose_start_the_daemon_did_not_live_to_see_is_not_started_twice(agent: Agent) -> None:
     """As after a kill between the fork and the runner's first word: the folder is held, and nobody knows by whom."""
     daemon = agent.daemon()
-    task = agent.enqueue(agent.task("print('once', flush=True)\n" + TICKER.format(n=50)))
+    task = agent.enqueue(agent.task("print('once', flush=True)\n" + TICKER.format(n=200)))
     agent.shows(task, "tick 3\n")
     _kill(daemon)
     run = _runs(agent)[0]
@@ -144,7 +144,7 @@ def test_a_runner_whose_start_the_daemon_did_not_live_to_see_is_not_started_twic
     (run / "runner.json").write_text(record)
     assert agent.final(task)["status"] == "completed"
     assert agent.console(task).count("once\n") == 1
-    assert _ticks(agent, task) == list(range(50))
+    assert _ticks(agent, task) == list(range(200))
     until(lambda: _runs(agent) == [])
 
 
