@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -28,6 +28,7 @@ from clearml_agent_clone.source import (
     SourceSettings,
     check_entry_point,
     fetch_source,
+    lend_to_installers,
     plan_source,
 )
 from clearml_agent_clone.util.process import Cancel, Console
@@ -65,25 +66,27 @@ class Preparation:
             AgentError: a step failed.
             Cancelled: ``cancel`` was set meanwhile.
         """
-        source = self._source()
-        environment = self._environment(source)
+        self.on_step("source")
+        code = source_plan(self.task, self.loaded, by_hand=not self.job.owner_id)
+        source = self._source(code)
+        # requirements may be git repositories: their hosts get the credentials that the task's own code got
+        with lend_to_installers(code, self.folder.path) as variables:
+            environment = self._environment(source, variables)
         self.on_step("start")
         return Prepared(source, environment, self._launch(source, environment))
 
-    def _source(self) -> SourceResult:
-        self.on_step("source")
+    def _source(self, plan: SourcePlan) -> SourceResult:
         begin = time.monotonic()
-        plan = source_plan(self.task, self.loaded, by_hand=not self.job.owner_id)
         result = fetch_source(plan, self.folder.code, self.console, self.cancel)
         check_entry_point(result)
         self.timing.source = time.monotonic() - begin
         self.timing.source_reused = tuple(result.reused)
         return result
 
-    def _environment(self, source: SourceResult) -> EnvironmentResult:
+    def _environment(self, source: SourceResult, variables: Mapping[str, str]) -> EnvironmentResult:
         self.on_step("environment")
         begin = time.monotonic()
-        plan = environment_plan(self.task, self.loaded, source)
+        plan = environment_plan(self.task, self.loaded, source, variables)
         for line in plan.describe():
             self.console.say(line)
         result = build_environment(plan, self.console, self.cancel)
@@ -120,8 +123,13 @@ def source_plan(task: Task, loaded: Loaded, *, by_hand: bool) -> SourcePlan:
     return plan_source(task.script, settings)
 
 
-def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) -> EnvironmentPlan:
-    """Which packages the task means; nothing is installed. Without ``source`` the repository's files are not seen."""
+def environment_plan(
+    task: Task, loaded: Loaded, source: SourceResult | None, variables: Mapping[str, str] | None = None
+) -> EnvironmentPlan:
+    """Which packages the task means; nothing is installed. Without ``source`` the repository's files are not seen.
+
+    ``variables`` are for the environment of the programs that install.
+    """
     in_repository = source is not None and bool(source.repository)
     request = EnvironmentRequest(
         requirements=task.script.requirements,
@@ -130,8 +138,9 @@ def environment_plan(task: Task, loaded: Loaded, source: SourceResult | None) ->
         script_dir=source.working_dir if source is not None and in_repository else None,
         task_id=task.id,
         has_repository=bool(task.script.repository),
+        extra=source.packages if source is not None else (),
     )
-    return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ))
+    return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ, variables))
 
 
 def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:
