@@ -75,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tell(text: str) -> int:
-    line = " ".join(text.split())
+    from clearml_agent_clone.logs.redact import Redactor  # noqa: PLC0415 - only who fails pays for it
+
+    known = sys.modules.get("clearml_agent_clone.config.secret_values")
+    line = Redactor(known.remembered() if known is not None else ()).redact(" ".join(text.split()))
     sys.stderr.write(f"clearml_agent: ERROR: {line}\n")
     return 1
 

@@ -169,6 +169,7 @@ def _serve(
     print(f'Worker "{registration.worker_id}" - Listening to queues: {", ".join(queue.name for queue in queues)}')
     sys.stdout.flush()
     redactor = Redactor(loaded.secrets)
+    client.session.hide = redactor.redact
     agent = settings.agent
     log_options = LogOptions(agent.log_format, agent.log_max_bytes, agent.log_backups, registration.worker_id)
     configure(log_file, debug=arguments.debug, redactor=redactor, options=log_options)

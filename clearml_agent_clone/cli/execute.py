@@ -44,7 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     client = common.connect(loaded, patience=_PATIENCE, stop=stop)
     task = _find(client, arguments.id)
     if arguments.dry_run:
-        dry_run(task, loaded, print)
+        from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
+
+        redactor = Redactor(loaded.secrets)
+        dry_run(task, loaded, lambda line: print(redactor.redact(line)))
         return 0
     from clearml_agent_clone.runner.foreground import ForegroundOptions, run_in_foreground  # noqa: PLC0415
     from clearml_agent_clone.util.files import own_dir  # noqa: PLC0415

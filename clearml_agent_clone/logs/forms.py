@@ -163,7 +163,7 @@ def _plain(text: str, needles: dict[bytes, Needle]) -> set[bytes]:
     for found in {letters, *(view.skeleton for view in decoded(View(raw)))}:
         pieces = list(_pieces(found))
         for piece in pieces:
-            loose = len(pieces) > 1 or _is_random(piece)
+            loose = len(pieces) > 1 or found != letters or _is_random(piece)
             needles[piece] = Needle(piece, text if len(pieces) == 1 else "", loose)
         if (
             pieces and len(pieces[0]) >= _SHORTEST_CUT

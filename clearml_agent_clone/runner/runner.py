@@ -13,6 +13,7 @@ from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Requirements, Task
 from clearml_agent_clone.config import Loaded
+from clearml_agent_clone.config.secret_values import text_secrets
 from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
 from clearml_agent_clone.launch.ending import describe
@@ -76,6 +77,8 @@ class Runner:
         self._patience = Patience(given_up or threading.Event())
         self._stop = StopSignal(self._patience)
         self._place = Place(folder.path, self.job.run_id)
+        self._redactor = Redactor(loaded.secrets)
+        client.session.hide = self._redactor.redact
         logs = private_dir(folder.logs)
         self._spool = Spool.open(logs) if (logs / SPOOL_NAME).exists() else Spool.create(logs)
         self._shipper = Shipper(
@@ -84,7 +87,7 @@ class Runner:
             self.job.task_id,
             self.job.worker_id,
             folder.logs,
-            Redactor(loaded.secrets),
+            self._redactor,
             fold_carriage_returns=loaded.settings.agent.suppress_carriage_return,
             screens=screens,
             most_waiting=loaded.settings.agent.console_max_bytes,
@@ -158,6 +161,7 @@ class Runner:
     def _take_and_run(self, launcher: Launcher) -> Outcome:
         taking = Taking(self.job, self._client.tasks, self._changed_by, self._stop.cancel)
         task = taking.read()
+        self._redactor.add(text_secrets(task.container.arguments))
         self._move(State.PREPARING)
         taking.start(task)
         for thread in self._threads:

@@ -10,7 +10,7 @@ import pytest
 from clearml_agent_clone.config import Loaded, load_settings
 from clearml_agent_clone.config.masking import mask_known, mask_urls
 from clearml_agent_clone.config.printout import shown_lines, shown_tree
-from clearml_agent_clone.config.secret_values import looks_secret
+from clearml_agent_clone.config.secret_values import looks_secret, worth_masking
 
 SECRETS = {
     "api-secret-key",
@@ -148,3 +148,47 @@ def test_passwords_in_urls(text: str, masked: str) -> None:
 
 def test_a_secret_within_a_secret() -> None:
     assert mask_known("key=abcdef abc", {"abc", "abcdef"}) == "key=**** ****"
+
+
+def test_secrets_of_the_environment_and_of_other_programs_files(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine h login u password netrc-pass-1\n")
+    (tmp_path / ".git-credentials").write_text("https://u:git%2Fstored1@host\n")
+    (tmp_path / ".pypirc").write_text("[pypi]\nusername = __token__\npassword = pypi-token-1\n")
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://u:index-pass-1@h/simple\n")
+    environ = {
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+        "WANDB_API_KEY": "wandb-key-1",
+        "HF_TOKEN": "hf-token-1",
+        "AWS_ACCESS_KEY_ID": "AKEYID0001",
+        "AZURE_STORAGE_CONNECTION_STRING": "AccountName=n;AccountKey=azure-key-1==;EndpointSuffix=e",
+        "DATABASE": "postgres://u:db-pass-1@h/d",
+        "TOKEN_LIMIT": "4096",
+        "SECRET_KEY_PATH": "/run/secrets/key",
+        "SOME_PASSWORD": "password",
+        "EDITOR": "editor-value",
+    }
+    secrets = load_settings(None, environ).secrets
+    assert secrets >= {
+        "netrc-pass-1",
+        "git/stored1",
+        "git%2Fstored1",
+        "pypi-token-1",
+        "index-pass-1",
+        "wandb-key-1",
+        "hf-token-1",
+        "AKEYID0001",
+        "azure-key-1==",
+        "db-pass-1",
+    }
+    assert not secrets & {"4096", "/run/secrets/key", "password", "editor-value", str(tmp_path)}
+
+
+@pytest.mark.parametrize("value", ["abc", "true", "Password", "1234", "0.25", "xxxxxxxx", "/etc/key file.pem", "  a  "])
+def test_what_cannot_be_told_from_ordinary_text_is_no_secret(value: str) -> None:
+    assert not worth_masking(value)
+
+
+@pytest.mark.parametrize("value", ["hunter2", "123456", "abcd", "/abc+d==", "a b c"])
+def test_what_can(value: str) -> None:
+    assert worth_masking(value)
