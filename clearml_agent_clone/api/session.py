@@ -29,7 +29,6 @@ LEVEL = (2, 34)
 """The API level that this client was written for; a newer server is spoken to at this one."""
 
 _WORDS = ("status_reason", "status_message")
-_WORDS = ("status_reason", "status_message")
 _ADDING = frozenset(
     {
         "auth.create_credentials",
