@@ -15,7 +15,7 @@ from clearml_agent_clone.runner.stop import StopRequest
 log = logging.getLogger(__name__)
 
 STOP_CHECK_INTERVAL = 1.5
-_RESETS_TO_BELIEVE = 3
+_LOOKS_TO_BELIEVE = {Cause.RESET: 3, Cause.GONE: 10}
 
 
 class SeenTask(Protocol):
@@ -70,7 +70,8 @@ class StopCheck:
     """Asks for the task's status on a timer of its own and reports the first reason to stop.
 
     A reset is believed only when it is seen several times: the server resets a task in more than one write, and
-    killing a day's training over a status in between would be worse than five seconds of delay.
+    killing a day's training over a status in between would be worse than five seconds of delay. That the task is gone
+    is believed after fifteen seconds: a server may come up before its database has.
     """
 
     name = "stop-check"
@@ -87,15 +88,19 @@ class StopCheck:
         self._on_stop = on_stop
         self._longest_callback = longest_callback
         self._interval = interval
-        self._resets = 0
+        self._doubtful: Cause | None = None
+        self._seen = 0
 
     def step(self, now: float) -> float:
         """Look once."""
         del now
         request = judge(self._look(), self._longest_callback)
-        self._resets = self._resets + 1 if request is not None and request.cause is Cause.RESET else 0
-        if 0 < self._resets < _RESETS_TO_BELIEVE:
-            log.warning("task was reset (%d/%d)", self._resets, _RESETS_TO_BELIEVE)
+        cause = request.cause if request is not None else None
+        self._seen = self._seen + 1 if cause is self._doubtful else 1
+        self._doubtful = cause
+        needed = 1 if cause is None else _LOOKS_TO_BELIEVE.get(cause, 1)
+        if cause is not None and self._seen < needed:
+            log.warning("the server says of the task: %s (%d/%d)", cause.value, self._seen, needed)
         elif request is not None:
             self._on_stop(request)
         return self._interval

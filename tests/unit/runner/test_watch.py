@@ -60,6 +60,22 @@ def test_a_reset_is_believed_at_the_third_look_and_an_abort_at_once() -> None:
     assert requests[-1].cause is Cause.ABORT
 
 
+def test_that_a_task_is_gone_is_believed_at_the_tenth_look() -> None:
+    requests: list[StopRequest] = []
+    now: list[Seen | None] = [None]
+    check = StopCheck(lambda: now[0], requests.append, longest_callback=1800)
+    for second in range(9):
+        check.step(second)
+    now[0] = Seen(TaskStatus.IN_PROGRESS)
+    check.step(9)
+    now[0] = None
+    for second in range(10, 19):
+        check.step(second)
+    assert not requests
+    check.step(19)
+    assert [request.cause for request in requests] == [Cause.GONE]
+
+
 @pytest.mark.parametrize(
     ("runtime", "seconds"),
     [
