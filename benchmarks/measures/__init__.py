@@ -8,6 +8,7 @@ from benchmarks.measures.abort import abort
 from benchmarks.measures.cli import cli
 from benchmarks.measures.console import console
 from benchmarks.measures.idle import idle
+from benchmarks.measures.redaction import redaction
 from benchmarks.measures.source import source
 from benchmarks.measures.start import cached_packages, nothing_to_install
 from benchmarks.rig import Rig
@@ -20,6 +21,7 @@ MEASURES: dict[str, Callable[[Rig], list[Row]]] = {
     "source": source,
     "abort": abort,
     "console": console,
+    "redaction": redaction,
     "idle": idle,
 }
 """By the name that ``--only`` takes, in the order in which they run."""

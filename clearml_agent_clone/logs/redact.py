@@ -186,7 +186,7 @@ class Redactor:
         views = [without_colours(tail)]
         if cut < len(tail):
             views.append(without_colours(tail[:cut]))
-        views += decoded(views[-1])
+        views += [plain for view in tuple(views) for plain in decoded(view)]
         for view in views:
             at = needles.open_at(view, idle=idle)
             if at < len(view.data):

@@ -18,22 +18,19 @@ _KEPT = (string.ascii_letters + string.digits).encode()
 _DROPPED = bytes(code for code in range(256) if code not in _KEPT)
 _FLAGS = bytes(code in _KEPT for code in range(256))
 _BLOCK = 4096
+_DEEPEST = 3  # so many times a URL may be quoted
 
 ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|[()][0-9AB]|[=>78cDEHMNOZ])")
-# Every branch begins with a plain character, which lets the search leap from one of them to the next.
-_OTHERS = (
+# Each pattern begins with a plain character, which lets the search leap from one to the next.
+_BACKSLASH = re.compile(
     rb"\\\\*(?:u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}"
     rb"|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2}|[0-7]{3}|[abfnrtv]|(?=[^\w\\]))"
-    rb"|&(?:amp;)*(?:#[xX][0-9A-Fa-f]{1,6};|#[0-9]{1,7};|[A-Za-z]{2,8};)"
 )
-_PERCENT_ESCAPE = re.compile(rb"%(?:25)*[0-9A-Fa-f]{2}")
-_ESCAPE = re.compile(_PERCENT_ESCAPE.pattern + b"|" + _OTHERS)
-_OTHER_ESCAPE = re.compile(_OTHERS)
+_ENTITY = re.compile(rb"&(?:amp;)*(?:#[xX][0-9A-Fa-f]{1,6};|#[0-9]{1,7};|[A-Za-z]{2,8};)")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
-_ENTITY = re.compile(rb"&[#A-Za-z]")
 # The beginning of an escape or of a colour, at the very end of a text.
 _UNFINISHED = re.compile(
-    rb"(?:%(?:25)*[0-9A-Fa-f]?|\\+(?:[uU][0-9A-Fa-f]{0,7}|u\{[0-9A-Fa-f]{0,6}|x[0-9A-Fa-f]?|[0-7]{1,2})?"
+    rb"(?:%(?:25)*[0-9A-Fa-f]?|\\+(?:u[0-9A-Fa-f]{0,3}|U[0-9A-Fa-f]{0,7}|u\{[0-9A-Fa-f]{0,6}|x[0-9A-Fa-f]?|[0-7]{1,2})?"
     rb"|&(?:#?\w{0,8})|\x1b(?:\[[0-?]*[ -/]*)?)\Z"
 )
 
@@ -124,17 +121,23 @@ def without_colours(data: bytes) -> View:
 def decoded(view: View) -> list[View]:
     r"""``view`` with its ``%41``, ``\x41``, ``\u0041`` and ``&#65;`` decoded; empty when there is nothing of the kind.
 
-    A percent sign or a backslash right before a secret looks like an escape together with how that begins. So where
-    there are both kinds, each is also decoded alone.
+    A percent sign or a backslash right before a secret looks like an escape together with how that begins, and the
+    secret may hold such signs itself. So each kind is decoded alone too, and percent signs level by level.
     """
-    data = view.data
-    percent = _PERCENT.search(data) is not None
-    others = b"\\" in data or _ENTITY.search(data) is not None
-    if percent and others:
-        patterns: tuple[re.Pattern[bytes], ...] = (_ESCAPE, _OTHER_ESCAPE, _PERCENT_ESCAPE)
-    else:
-        patterns = (_PERCENT_ESCAPE,) if percent else (_OTHER_ESCAPE,) if others else ()
-    return [View(pattern.sub(_replacement, data), view, pattern) for pattern in patterns]
+    levels = [view]
+    while len(levels) <= _DEEPEST and _PERCENT.search(levels[-1].data):
+        levels.append(View(_PERCENT.sub(_replacement, levels[-1].data), levels[-1], _PERCENT))
+    found = levels[1:]
+    for level in levels:
+        patterns = [
+            *((_BACKSLASH,) if b"\\" in level.data else ()),
+            *((_ENTITY,) if _ENTITY.search(level.data) else ()),
+        ]
+        once = [View(pattern.sub(_replacement, level.data), level, pattern) for pattern in patterns]
+        found += once
+        if len(once) > 1:
+            found.append(View(_ENTITY.sub(_replacement, once[0].data), once[0], _ENTITY))
+    return found
 
 
 def unfinished_escape(data: bytes) -> int:

@@ -16,7 +16,7 @@ import attrs
 CONTEXT = 128
 """No shape looks at more characters than this before its value."""
 
-_RUN = b"a" * 15  # so many letters, digits, - and _ in a row has every token
+_RUN = b"a" * 20  # so many letters, digits, - and _ in a row has every token
 _RUN_CLASSES = bytes(
     ord("a") if code < 128 and (chr(code).isalnum() or chr(code) in "_-") else ord(" ") for code in range(256)
 )
@@ -163,8 +163,15 @@ def _is_random(value: bytes) -> bool:
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and text[0] not in "/.~$%<-*"
 
 
+def _is_code(text: bytes, stop: int) -> bool:
+    """Whether what ends at ``stop`` is called: ``token = tokenizer.encode(...)``."""
+    return text[stop : stop + 1] in {b"(", b"["}
+
+
 def _is_password(text: bytes, start: int, stop: int) -> bool:
     value = text[start:stop]
+    if _is_code(text, stop):
+        return False
     return _is_random(value) or (value[:1].isalnum() and len(set(value)) > 3 and not value.replace(b"_", b"").isalpha())
 
 
@@ -173,12 +180,12 @@ def _is_assigned_token(text: bytes, start: int, stop: int) -> bool:
     value = text[start:stop]
     name = text[max(0, start - 40) : start].lower().rstrip(b" \t\"':=>\\")
     compound = name.endswith(_COMPOUND_NAMES)
-    return _is_random(value) and len(value) >= (8 if compound else 16)
+    return not _is_code(text, stop) and _is_random(value) and len(value) >= (8 if compound else 16)
 
 
 def _is_assigned_key(text: bytes, start: int, stop: int) -> bool:
     name = text[max(0, start - 40) : start].lower().rstrip(b" \t\"':=>\\")
-    return name.endswith(_KEY_NAMES) and _is_random(text[start:stop])
+    return name.endswith(_KEY_NAMES) and not _is_code(text, stop) and _is_random(text[start:stop])
 
 
 def _shape(
@@ -249,8 +256,8 @@ _PREFIXES: tuple[tuple[str, str, int, Callable[[bytes, int, int], bool]], ...] =
     ("dckr_pat_", _NAME, 20, _always),
     ("A[KS]IA", _UPPER, 16, _always),
     ("AIza", _NAME, 30, _always),
-    ("xox[bpaers]-", _NAME, 10, _always),
-    ("xapp-", _NAME, 10, _always),
+    ("xox[bpaers]-", _NAME, 15, _always),
+    ("xapp-", _NAME, 15, _always),
     ("pypi-AgE", _NAME, 30, _always),
     (r"ya29\.", _NAME + ".", 20, _always),
     ("sk-", _NAME, 20, _has_digit),

@@ -76,6 +76,17 @@ def test_a_known_secret_is_masked_however_it_is_spelled(encoder: Callable[[str],
         ("https://us:p@ss@host/x", "https://****@host/x"),
         ("git+https://oauth2:abc@host/x.git#egg=x", "git+https://****@host/x.git#egg=x"),
         ("postgresql://u:p@db:5432/x", "postgresql://****@db:5432/x"),
+        ("export WANDB_API_KEY=0123456789abcdef0123", "export WANDB_API_KEY=****"),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = ****"),
+        ('{"client_secret": "a1b2c3d4e5"}', '{"client_secret": "****"}'),
+        ("DB_PASSWORD=hunter2!", "DB_PASSWORD=****"),
+        ("tool --password hunter2hunter", "tool --password ****"),
+        ("AccountKey=abcd1234abcd1234==;EndpointSuffix=x", "AccountKey=****;EndpointSuffix=x"),
+        ("\x1b[32mghp_\x1b[1m" + "Ab1" * 12 + "\x1b[0m", "\x1b[32mghp_\x1b[1m****\x1b[0m"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE+x\nabc=\n-----END RSA PRIVATE KEY-----\nafter",
+            "-----BEGIN RSA PRIVATE KEY-----\n****\n****\n-----END RSA PRIVATE KEY-----\nafter",
+        ),
         ("https://h/x?password=abc&x=1", "https://h/x?password=****&x=1"),
         ("https://h/x?a=1&api_key=abc", "https://h/x?a=1&api_key=****"),
         ("https://b.s3/x?X-Amz-Signature=0a0b&y", "https://b.s3/x?X-Amz-Signature=****&y"),
@@ -98,6 +109,13 @@ def test_what_looks_like_a_credential_is_masked(text: str, shown: str) -> None:
         "the bearer of this letter, bearer certificate-authorities",
         "epoch 3/10 token=5 password: wrong",
         "tokens per second: 1200, authorization failed",
+        "max_tokens=4096 pad_token=<|endoftext|> eos_token_id: 50256 tokenizer=bert-base-uncased",
+        "token = tokenizer.encode2(text); password = getpass.getpass(); api_key=os.environ['KEY1']",
+        "secret_name=db-2024 key=value1234 primary_key: id12345678 cache_key=abc12345def",
+        "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIE\n-----END CERTIFICATE-----",
+        "  Downloading https://files.pythonhosted.org/packages/0f/2a/9b1c/torch-2.1.0-cp310-cp310-linux_x86_64.whl",
+        "Successfully built 3f29c1a0b7de; Image sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "\x1b[1m\x1b[32mINFO\x1b[0m 12:00:01 loss=0.25 %d %s \\n C:\\new\\table a&b &amp; 100%25",
         "hf_hub downloads, ghp_ is a prefix",
         "abc",
         "100%|##########| 10/10 [00:01<00:00, 9.8it/s]",
@@ -239,3 +257,35 @@ def test_plain_text_passes_at_more_than_fifty_megabytes_a_second() -> None:
         assert redactor.redact(text) is text
         best = min(best, time.process_time() - begin)
     assert len(text) / 1e6 / best > 20  # far below what is measured, so that a busy machine does not fail it
+
+
+def test_a_private_key_is_hidden_line_by_line_as_it_comes() -> None:
+    lines = ["-----BEGIN OPENSSH PRIVATE KEY-----\n", *(f"b3BlbnNzaC1rZXk{index}\n" for index in range(9))]
+    stream = Redactor().stream()
+    shown = "".join(stream.feed(line) + stream.idle() for line in [*lines, "-----END OPENSSH PRIVATE KEY-----\n", "x"])
+    shown += stream.flush()
+    assert "b3Blbn" not in shown
+    assert shown.count("\n") == 11
+    assert shown.endswith("x")
+
+
+def test_a_learned_secret_counts_in_what_is_held_back() -> None:
+    redactor = Redactor(["abcd1234-first"])
+    stream = redactor.stream()
+    assert stream.feed("x abcd1234") == "x "
+    redactor.add(["abcd1234-second"])
+    assert stream.feed("-second y") + stream.flush() == "**** y"
+
+
+def test_words_are_not_a_secret_unless_they_are_spelled_as_it_is() -> None:
+    redactor = Redactor(["zebra-crossing"])
+    for text in ("a zebra crossing", "zebra  crossing", "the ze-bra-crossing"):
+        assert redactor.redact(text) == text
+    assert redactor.redact("zebra-crossing zebra\\-crossing zebra-\ncrossing") == "**** **** ****\n****"
+
+
+def test_idle_shows_a_prompt_but_not_a_beginning() -> None:
+    stream = Redactor(["one-secret-value"]).stream()
+    assert stream.feed("these are the ones\n") + stream.idle() == "these are the ones\n"
+    assert stream.feed("one-s") + stream.idle() == ""
+    assert stream.feed("ure thing") + stream.idle() == "one-sure thing"
