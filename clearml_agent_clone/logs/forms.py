@@ -74,9 +74,15 @@ class Needle:
             return True
         return _BLANKS.sub(b"", _edges(_encode(self.secret))[1]).startswith(_BLANKS.sub(b"", data))
 
+    def _is_spelled(self, text: bytes) -> bool:
+        if _WRAP.sub(b"", text) in self._cores:
+            return True
+        # An indentation takes the blanks of the secret with it.
+        return b"\n" in text and _BLANKS.sub(b"", text) in {_BLANKS.sub(b"", core) for core in self._cores}
+
     def span(self, data: bytes, start: int, stop: int) -> tuple[int, int] | None:
         """All of the secret of which ``data[start:stop]`` holds the letters and digits; None when it is none."""
-        if not self.loose and _WRAP.sub(b"", data[start:stop]) not in self._cores:
+        if not self.loose and not self._is_spelled(data[start:stop]):
             return None
         if not self.secret:
             padding = _PADDING.match(data, stop) if self.padded else None

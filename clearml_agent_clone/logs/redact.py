@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from clearml_agent_clone.logs.forms import Forms, forms
 from clearml_agent_clone.logs.redact_needles import Needles
-from clearml_agent_clone.logs.redact_views import ANSI, View, decoded, unfinished_escape, without_colours
+from clearml_agent_clone.logs.redact_views import ANSI, View, decoded, skeleton, unfinished_escape, without_colours
 from clearml_agent_clone.logs.shapes import CONTEXT, Text, open_private_key
 
 MASK = "****"
@@ -154,9 +154,9 @@ class Redactor:
         if idle and open_from == len(data):
             return open_from
         spans = sorted(self._spans(data, first), reverse=True)
-        if idle and (passed := max((stop for start, stop in spans if start < open_from < stop), default=0)):
+        if idle and any(start < open_from < stop and not skeleton(data[stop:]) for start, stop in spans):
             # The end of a secret may be its own beginning. That it comes twice in one is not worth the wait.
-            open_from = passed + self._open_needles(data[passed:], idle=True)
+            open_from = len(data)
         end = _line_start(data, open_from) if lines else open_from
         for start, stop in spans:
             if start < end and (stop > end or (stop >= len(data) - 3 and not idle)):
