@@ -31,7 +31,7 @@ _EDGES = re.compile(rb"\A([^0-9A-Za-z]*)(.*?)([^0-9A-Za-z]*)\Z", re.DOTALL)
 _BLANKS = re.compile(rb"[\s\0]+")
 _QUOTING = re.compile(rb"[%\\&'\"+]")
 _LINE_END = re.compile(r"[\r\n]+")
-_WRAP = re.compile(rb"[\r\n]+[ \t]*|\0")
+_WRAP = re.compile(rb"[\r\n]+[ \t]*")
 # How many characters at the start of a base64 text depend on what stands 0, 1 or 2 bytes before the secret.
 _FOREIGN_START = (0, 2, 3)
 _PADDING = re.compile(rb"={0,2}")
@@ -77,8 +77,10 @@ class Needle:
     def _is_spelled(self, text: bytes) -> bool:
         if _WRAP.sub(b"", text) in self._cores:
             return True
-        # An indentation takes the blanks of the secret with it.
-        return b"\n" in text and _BLANKS.sub(b"", text) in {_BLANKS.sub(b"", core) for core in self._cores}
+        # An indentation takes the blanks of the secret with it. UTF-16 has a NUL behind every letter.
+        return (b"\n" in text or b"\0" in text) and _BLANKS.sub(b"", text) in {
+            _BLANKS.sub(b"", core) for core in self._cores
+        }
 
     def span(self, data: bytes, start: int, stop: int) -> tuple[int, int] | None:
         """All of the secret of which ``data[start:stop]`` holds the letters and digits; None when it is none."""

@@ -117,6 +117,8 @@ class Redactor:
         end = max(growing) + _SAMPLE
         if len(view.data) - max(growing) < CONTEXT // 2:
             end = len(view.data)
+        else:  # half an escape would make one of what follows
+            end = max(*growing, unfinished_escape(view.data[:end]))
         while view.data[end : end + 1] and view.data[end] & 0xC0 == 0x80:  # not in the middle of a character
             end += 1
         return _trimmed(view.data[:end].decode("utf-8", "surrogatepass"))[0]

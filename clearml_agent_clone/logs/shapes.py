@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cached_property
 
 import attrs
 
@@ -23,15 +24,15 @@ _RUN_CLASSES = bytes(
 _TOKEN_SIGNS = (string.ascii_letters + string.digits + "-_.=").encode()
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)  # cached properties need a dictionary
 class Shape:
     """One kind of credential.
 
     Attributes:
         probes: the text in lower case holds a value only if it holds all of these. Looking for them is what keeps
             redaction fast; the first is one that several shapes share.
-        head: what stands before a value; for texts in lower case unless ``exact_case``.
-        value: finds values, as group 1.
+        head_pattern: what stands before a value; for texts in lower case unless ``exact_case``.
+        value_pattern: finds values, as group 1.
         inside: the characters of a value; empty when ``outside`` tells them.
         outside: the characters that end a value.
         exact_case: it matters whether letters are small or capital.
@@ -39,12 +40,20 @@ class Shape:
     """
 
     probes: tuple[bytes, ...]
-    head: re.Pattern[bytes]
-    value: re.Pattern[bytes]
+    head_pattern: str
+    value_pattern: str
     inside: bytes
     outside: bytes
     exact_case: bool
     accept: Callable[[bytes, int, int], bool]
+
+    @cached_property
+    def head(self) -> re.Pattern[bytes]:
+        return re.compile(self.head_pattern.encode())  # few shapes are ever looked for
+
+    @cached_property
+    def value(self) -> re.Pattern[bytes]:
+        return re.compile(self.value_pattern.encode())
 
     def spans(self, text: Text, at: int) -> Iterator[tuple[int, int]]:
         """Where the values stand whose heads begin at ``at`` or later."""
@@ -95,7 +104,7 @@ class Text:
             return []
         run = len(self.data.rstrip(_TOKEN_SIGNS))
         lowered = self.lowered[first:]
-        shapes = [*_of_heads(_HEADS(self.data, max(first, run - CONTEXT)))]
+        shapes = [*_of_heads({*_HEADS(self.data, max(first, run - CONTEXT))})]
         shapes += [shape for shape in _SHAPES if shape.probes[-1] in lowered]  # the last is part of the head
         found = (shape.growing(self, first) for shape in shapes)
         return [start for start in found if start is not None]
@@ -110,11 +119,18 @@ class Text:
     def _tokens(self) -> Iterable[Shape]:
         if _RUN not in self.data.translate(_RUN_CLASSES):
             return ()
-        return [shape for head, shape in _TOKENS if head.search(self.data)]
+        return [shape for head, shape in zip(_token_heads(), _TOKENS, strict=True) if head.search(self.data)]
 
 
 def _of_heads(heads: Iterable[bytes]) -> set[Shape]:
-    return {shape for head in heads for kind, shape in _TOKENS if kind.fullmatch(head)}
+    kinds = zip(_token_heads(), _TOKENS, strict=True)
+    return {shape for kind, shape in kinds for head in heads if kind.fullmatch(head)}
+
+
+@cache
+def _token_heads() -> tuple[re.Pattern[bytes], ...]:
+    """What each kind of token begins with, without regard to what stands before."""
+    return tuple(re.compile(row[0].encode()) for row in _PREFIXES)
 
 
 def open_private_key(data: bytes) -> bytes:
@@ -203,8 +219,8 @@ def _shape(
     body = f"[{re.escape(inside)}]" if inside else f"[^{re.escape(outside)}]"
     return Shape(
         tuple(probe.encode() for probe in probes),
-        re.compile(head.encode()),
-        re.compile(f"{head}{unless}({body}{{{least},}}){tail}".encode()),
+        head,
+        f"{head}{unless}({body}{{{least},}}){tail}",
         inside.encode(),
         outside.encode(),
         exact_case,
@@ -263,7 +279,7 @@ _PREFIXES: tuple[tuple[str, str, int, Callable[[bytes, int, int], bool]], ...] =
     ("sk-", _NAME, 20, _has_digit),
     ("eyJ", _NAME + ".=", 20, _is_web_token),
 )
-_TOKENS = tuple((re.compile(row[0].encode()), _token(*row)) for row in _PREFIXES)
+_TOKENS = tuple(_token(*row) for row in _PREFIXES)
 _ANY_HEAD = "|".join(row[0] for row in _PREFIXES)
 _HEADS = re.compile(_ANY_HEAD.encode()).findall
 
