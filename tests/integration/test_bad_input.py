@@ -138,7 +138,8 @@ def test_wrong_credentials_are_named_and_not_shown(agent: Agent) -> None:
 
 
 def test_a_server_that_is_not_there_is_named(agent: Agent) -> None:
-    ended = agent.run("execute", "--id", "x", CLEARML_API_HOST="http://127.0.0.1:9")
+    once = {"CLEARML_AGENT__API__HTTP__INITIAL_CONNECT_RETRIES": "1"}  # it would wait for ten minutes
+    ended = agent.run("execute", "--id", "x", CLEARML_API_HOST="http://127.0.0.1:9", **once)
     assert ended.returncode == 1
     assert "127.0.0.1:9" in ended.stderr
 

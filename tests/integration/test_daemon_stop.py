@@ -14,6 +14,8 @@ import pytest
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.worker_tools import Agent, until
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
 DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)\n"
 SHORT = "import time\nprint('up', flush=True)\ntime.sleep(4)\n"

@@ -19,6 +19,8 @@ from tests.helpers.worker_tools import FINAL, Agent, until
 
 from .conftest import Server
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 
 @pytest.fixture
 def plain_server(tmp_path: Path) -> Iterator[Server]:
@@ -83,7 +85,6 @@ def test_a_poll_that_may_have_arrived_is_not_sent_again_in_secret(plain_server: 
         assert len(proxy.of("queues.get_next_task")) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_task_whose_answer_was_lost_is_found_and_runs_once(plain_agent: Agent, proxy: FaultProxy) -> None:
     """The server knows no claims: the reconciler has to see that the task is in no queue."""
@@ -101,7 +102,6 @@ def test_a_task_whose_answer_was_lost_is_found_and_runs_once(plain_agent: Agent,
     assert "never arrived; it is put back to the head" in plain_agent.log()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_daemon_that_was_killed_while_it_polled_looks_for_the_task_when_it_comes_back(
     plain_agent: Agent, proxy: FaultProxy
@@ -118,7 +118,6 @@ def test_a_daemon_that_was_killed_while_it_polled_looks_for_the_task_when_it_com
     assert _starts(proxy, task) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_agents_that_look_for_a_task_run_it_once(plain_agent: Agent, proxy: FaultProxy) -> None:
     for _ in range(2):
@@ -268,7 +267,6 @@ def test_a_deleted_queue_does_not_disturb_the_others(request: pytest.FixtureRequ
     assert agent.log().count("does not exist any more") == 1
 
 
-@pytest.mark.slow
 def test_a_queue_that_is_made_again_is_listened_to(agent: Agent) -> None:
     agent.daemon("--queue", "only", "--create-queue")
     agent.server.call("queues.delete", queue=agent.queue("only"))

@@ -15,6 +15,8 @@ import pytest
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.worker_tools import Agent, until
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
 TICKER = "import time\nfor i in range({n}):\n    print('tick', i, flush=True)\n    time.sleep(0.1)\n"
 ADOPT, END = "adopt", "end"
@@ -163,7 +165,6 @@ def test_another_agent_of_the_machine_adopts_nothing_that_lives(agent: Agent) ->
     until(lambda: "adopted task" in agent.log(2))
 
 
-@pytest.mark.slow
 def test_another_agent_ends_what_nobody_else_will(agent: Agent) -> None:
     agent.variables = {"CLEARML_AGENT__AGENT__ON_RUNNER_LOSS": END}
     daemon = agent.daemon()

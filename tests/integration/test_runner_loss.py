@@ -21,6 +21,8 @@ from tests.helpers.fault_proxy import Fault, FaultProxy
 from tests.helpers.runner_tools import SLEEPER, TICKS, Run, Runs, setting, through
 from tests.helpers.worker_tools import Agent, until
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 _KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 

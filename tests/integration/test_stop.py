@@ -25,6 +25,8 @@ STAMPS_SIGNAL = (
     f"{UP}"
     "time.sleep(300)\n"
 )
+
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
 LONG_GRACE = setting("abort_grace_sec", "1000")
 
 

@@ -36,7 +36,13 @@ FAULTS = {
 MOST = 26
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=name, marks=[] if name in {"refused", "reply lost", "503"} else [pytest.mark.slow])
+        for name, fault in FAULTS.items()
+    ],
+)
 def test_a_task_outlives_an_outage(rig: Rig, fault: Fault | None) -> None:
     proxy, counter = rig.proxy, rig.counter()
     before = len(proxy.calls)

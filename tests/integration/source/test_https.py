@@ -243,7 +243,7 @@ def watch(stop: threading.Event, folders: list[Path], seen: set[bytes], readable
                     with contextlib.suppress(OSError):
                         seen.add((process / name).read_bytes())
         for folder in folders:
-            for path in folder.rglob("*.git-access-*/*"):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # they come and go while we look
+                for path in folder.rglob("*.git-access-*/*"):
                     if path.stat().st_mode & 0o077 or path.parent.stat().st_mode & 0o077:
                         readable.add(str(path))

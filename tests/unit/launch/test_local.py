@@ -55,9 +55,11 @@ def test_the_exit_code_is_the_processes_own(begin: Begin, code: str, exit_code: 
 def test_the_keeper_changes_nothing_that_the_process_can_see(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODD", os.fsdecode(b"a\xff\n="))
     seen = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for keeper in (True, False):
         started = begin(SHOW_SELF, keeper=keeper)
         seen.append(json.loads(started.says()[0]))
+    signal.signal(signal.SIGINT, before)
     with_keeper, without = seen
     for one, number in ((with_keeper, "0"), (without, "1")):
         assert one.pop("cwd").endswith(number)
