@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .venvs/lowest
+LOWEST_TESTS := tests/unit tests/integration/server $(addprefix tests/integration/test_,api_client.py execute.py worker.py)
 NEWEST := .venvs/newest
 # The first interpreter of a version that runs (a pyenv shim may be there and not work), else that of .venv.
 python = $(or $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python; do \
@@ -15,6 +16,8 @@ NEWEST_PYTHON ?= $(call python,3.13)
 # The environment that uv fills must be ours, whatever environment the caller is in.
 UV := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
 PYTEST_WORKERS ?= auto
+# Tests that mostly wait (for a signal's grace, for a server that is away) share a core.
+WAITING_WORKERS ?= 4
 # Tests start hundreds of interpreters; without compiled modules each of them would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
@@ -55,13 +58,13 @@ test: $(READY) ## The fast tests: units, the embedded server, the real SDK
 	$(PYTEST) -m "not slow and not peer and not engine and not crash"
 
 test-crash: $(READY) ## Kill the agent wherever it writes something down or talks to the server
-	$(PYTEST) --dist load -m "crash and not slow" $(OR_NONE)
+	$(PYTEST) -n $(WAITING_WORKERS) --dist load -m "crash and not slow" $(OR_NONE)
 
 test-crash-all: $(READY) ## The same at the moments in between too, which takes four times as long
-	$(PYTEST) --dist load -m crash $(OR_NONE)
+	$(PYTEST) -n $(WAITING_WORKERS) --dist load -m crash $(OR_NONE)
 
 test-slow: $(READY) ## Tests that take longer than ten seconds each
-	$(PYTEST) -m "slow and not peer and not engine and not crash" $(OR_NONE)
+	$(PYTEST) -n $(WAITING_WORKERS) --dist worksteal -m "slow and not peer and not engine and not crash" $(OR_NONE)
 
 test-peer: $(READY) ## The end-to-end flows with the classic agent as the worker
 	$(PYTEST) -m peer $(OR_NONE)
@@ -71,7 +74,7 @@ test-engines: $(READY) ## Tests that need docker, slurm, kubernetes or apptainer
 
 # Warnings of years-old releases are theirs, so they are no errors here.
 test-lowest: $(LOWEST)/.ready ## Units and server tests on the lowest versions that pyproject.toml allows (on Python 3.10 if it is there)
-	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -W default -m "not slow and not peer and not engine and not crash and not sdk"
+	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -W default -m "not slow and not peer and not engine and not crash and not sdk" $(LOWEST_TESTS)
 
 $(LOWEST)/.ready: $(READY) pyproject.toml
 	@$(UV) venv --quiet --clear --python $(LOWEST_PYTHON) $(LOWEST)
