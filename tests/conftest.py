@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ours", deadline=None)  # a busy machine is slow, that is no error
+settings.load_profile("ours")
 
 
 @pytest.hookimpl(wrapper=True)
