@@ -26,6 +26,7 @@ _BACKSLASH = re.compile(
     rb"\\\\*(?:u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}"
     rb"|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2}|[0-7]{3}|[abfnrtv]|(?=[^\w\\]))"
 )
+_CONTROLS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"t": b"\t", b"v": b"\v"}  # an escaped line end is no line end
 _ENTITY = re.compile(rb"&(?:amp;)*(?:#[xX][0-9A-Fa-f]{1,6};|#[0-9]{1,7};|[A-Za-z]{2,8};)")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 # The beginning of an escape or of a colour, at the very end of a text.
@@ -164,7 +165,7 @@ def _decoded(escape: bytes) -> bytes:
 
 def _of_backslash(code: bytes) -> bytes:
     if len(code) < 2:
-        return b" " if code else b""
+        return _CONTROLS.get(code, b" ") if code else b""
     if b"\\" in code:
         high, low = int(code[1:5], 16), int(code[-4:], 16)
         return chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00).encode()

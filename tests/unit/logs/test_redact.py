@@ -42,7 +42,9 @@ ENCODERS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
-@pytest.mark.parametrize("secret", ["hunter2hunter2", "abc+/def==ghi", SECRET.replace("%", ""), "multi\nline-secret\n"])
+@pytest.mark.parametrize(
+    "secret", ["hunter2hunter2", "abc+/def==ghi", "abcdef\tg\fh", SECRET.replace("%", ""), "multi\nline-secret\n"]
+)
 def test_a_known_secret_is_masked_however_it_is_spelled(encoder: Callable[[str], str], secret: str) -> None:
     spelled = encoder(secret)
     shown = Redactor([secret]).redact(f"before {spelled} after")
