@@ -13,7 +13,7 @@ import attrs
 from clearml_agent_clone import __version__
 from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
-from clearml_agent_clone.api.types import Entry, Queue
+from clearml_agent_clone.api.types import Entry, Queue, TaskStatus
 from clearml_agent_clone.config import Settings
 from clearml_agent_clone.errors import AgentError, Retryable
 from clearml_agent_clone.launch.ending import end_all, members
@@ -103,6 +103,7 @@ class Daemon:
         self._departure = Departure(registration, self._runners.wake)
         self._listening = Listening(client.queues, options.queues)
         self._settling = Settling(client.tasks, lambda duty: self._runners.discard(duty.folder))
+        self._claim_record = ClaimRecord(registration.folder / "claim.json")
         self._polls = PollRecord(registration.folder / POLL_FILE, time.time())
         self._claim_loop = self._make_claims()
         self._claims = self._thread(self._claim_loop)
@@ -179,7 +180,7 @@ class Daemon:
         return Claims(
             self._client.queues,
             self._listening,
-            ClaimRecord(self._registration.folder / "claim.json"),
+            self._claim_record,
             self._polls,
             free=self._free,
             accept=self._accept,
@@ -249,6 +250,9 @@ class Daemon:
 
     def _give_up_entry(self, entry: Entry, why: str) -> None:
         """Have a task that could not be written down run by somebody else, or failed."""
+        seen = self._client.tasks.status(entry.task)
+        if seen is None or seen.status is not TaskStatus.QUEUED:
+            return  # not a task that has just been taken: it was run before, or somebody has decided otherwise
         leaving = self._departure.mode is not None
         fate = Fate.REQUEUE if leaving else Fate(self._agent.on_start_failure)
         settle(self._client.tasks, self._job(entry), fate, f"the agent could not start it: {why}")
@@ -260,6 +264,8 @@ class Daemon:
         for job, folder in list(self._runners.folders()):
             if job.owner_id != self._registration.worker_id:
                 continue
+            if self._claim_record.is_of(job.claim_id):
+                self._claim_record.settled()  # the daemon that wrote the job died before it could
             duty = Duty.of(job, folder)
             if duty is not None:
                 self._settling.owe(duty)

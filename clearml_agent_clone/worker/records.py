@@ -37,8 +37,17 @@ class ClaimRecord:
         return self._id
 
     def settled(self) -> None:
-        """The task of the current id is taken care of."""
+        """The task of the current id is taken care of.
+
+        Written down, or a later daemon would ask with the id again and get a task that is long over.
+        """
         self._id = ""
+        with contextlib.suppress(AgentError):  # a full disk: the run's folder has the id too, see ``is_of``
+            write_json(self._file, {"format": RECORD_FORMAT, "claim": ""}, durable=False)
+
+    def is_of(self, claim: str) -> bool:
+        """Whether ``claim`` is the current id, which then had brought a task before this daemon's time."""
+        return bool(claim) and claim == self._id
 
 
 @attrs.frozen

@@ -214,3 +214,18 @@ def test_a_status_that_the_server_is_not_there_for_is_set_when_it_is_back(agent:
         until(lambda: _runs(agent) == [])
         conf.write_text(good)
         assert agent.final(agent.enqueue(agent.task()))["status"] == "completed"
+
+
+def test_a_task_that_was_stopped_with_its_agent_does_not_come_again(agent: Agent) -> None:
+    """The claim that brought it is settled, although no other was made after it."""
+    daemon = agent.daemon("--queue", "default", "--create-queue")
+    task = agent.enqueue(agent.task("import time\nprint('up', flush=True)\ntime.sleep(120)\n"))
+    agent.shows(task, "up")
+    daemon.send_signal(signal.SIGINT)
+    daemon.wait(60)
+    assert agent.final(task)["status"] == "stopped"
+    agent.daemon("--queue", "default")
+    following = agent.enqueue(agent.task("print('next')\n"))
+    assert agent.final(following)["status"] == "completed"
+    assert task not in agent.log(1)
+    assert agent.get(task)["status"] == "stopped"

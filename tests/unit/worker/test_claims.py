@@ -168,6 +168,17 @@ def test_a_daemon_that_died_before_writing_the_task_down_gets_it_again(tmp_path:
     assert rig.taken == ["a", "b"]
 
 
+def test_a_claim_that_has_brought_its_task_is_not_asked_with_again(tmp_path: Path) -> None:
+    record = ClaimRecord(tmp_path / "claim.json")
+    claim = record.current()
+    assert ClaimRecord(tmp_path / "claim.json").current() == claim
+    assert record.is_of(claim)
+    record.settled()
+    assert not record.is_of(claim)
+    assert not record.is_of("")
+    assert ClaimRecord(tmp_path / "claim.json").current() != claim
+
+
 @pytest.mark.parametrize("error", [Retryable("no space left"), PermissionError(13, "Permission denied")])
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_task_that_cannot_be_written_down_waits_in_its_queue_again(
