@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .venvs/lowest
-LOWEST_TESTS := tests/unit tests/integration/server $(addprefix tests/integration/test_,api_client.py execute.py worker.py)
+LOWEST_TESTS := tests/unit $(addprefix tests/integration/test_,api_client.py execute.py)
 NEWEST := .venvs/newest
 # The first interpreter of a version that runs (a pyenv shim may be there and not work), else that of .venv.
 python = $(or $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python; do \
@@ -67,7 +67,7 @@ test-slow: $(READY) ## Tests that take longer than ten seconds each
 	$(PYTEST) -n $(WAITING_WORKERS) --dist worksteal -m "slow and not peer and not engine and not crash" $(OR_NONE)
 
 test-peer: $(READY) ## The end-to-end flows with the classic agent as the worker
-	$(PYTEST) -m peer $(OR_NONE)
+	$(PYTEST) -n $(WAITING_WORKERS) --dist worksteal -m peer $(OR_NONE)
 
 test-engines: $(READY) ## Tests that need docker, slurm, kubernetes or apptainer; skipped with the reason where there is none
 	$(BIN)/python -m pytest -m engine $(OR_NONE)

@@ -243,6 +243,7 @@ def test_a_task_is_put_back_once_when_the_runner_dies_over_it(agent: Agent, runs
 
 def restart_machine(run: Run) -> None:
     """Kill all that runs, and let the records be of an earlier start."""
+    until((run.folder.path / "keeper.json").exists)  # the keeper writes it, beside the runner
     run.kill()
     keeper, user = keeper_of(run), run.place.user()
     for process in (user, keeper):

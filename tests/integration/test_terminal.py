@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.faults import Fault, Kind
 from tests.helpers.worker_tools import Agent, until
@@ -57,6 +59,7 @@ class _Terminal:
         return self.process.returncode
 
 
+@pytest.mark.slow
 def test_the_terminal_goes_on_and_an_interrupt_is_quick_while_the_server_swallows_the_console(agent: Agent) -> None:
     task = agent.task(_CODE)
     with FaultProxy(agent.server.api_url) as proxy:

@@ -13,6 +13,8 @@ from tests.helpers.worker_tools import until
 
 from .conftest import Rig, new_rig
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 
 def test_an_expired_token_is_replaced_without_a_word(rig: Rig) -> None:
     counter = rig.counter()
@@ -44,7 +46,6 @@ def test_revoked_credentials_that_work_again(rig: Rig) -> None:
     counter.stop()
 
 
-@pytest.mark.slow
 def test_revoked_credentials_are_tried_slowly_until_they_work(rig: Rig) -> None:
     counter = rig.counter()
     rig.proxy.on("auth.login", Fault.BAD_CREDENTIALS, times=None)

@@ -13,10 +13,11 @@ from tests.helpers.worker_tools import until
 
 from .conftest import Rig
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 STOPPED_WITHIN = 30.0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", [None, Fault.BLACK_HOLE, Fault.status(503)], ids=["refused", "black hole", "503"])
 def test_stop_does_not_wait_for_the_server_and_the_next_start_tells_it(own_rig: Rig, fault: Fault | None) -> None:
     agent, proxy = own_rig.agent, own_rig.proxy

@@ -16,6 +16,8 @@ from tests.helpers.worker_tools import until
 
 from .conftest import Rig, new_rig
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 
 def test_a_restarted_server_costs_nothing(rig: Rig) -> None:
     """Kept connections are cut again and again, and for half a second nothing comes through the new ones either."""
@@ -31,7 +33,6 @@ def test_a_restarted_server_costs_nothing(rig: Rig) -> None:
     rig.whole_console(counter.task)
 
 
-@pytest.mark.slow
 def test_a_slow_server_is_no_outage(rig: Rig) -> None:
     counter = rig.counter()
     slow = rig.proxy.on("*", Fault.slow(2.0), times=None)
@@ -60,7 +61,6 @@ def test_a_429_silences_all_loops_of_a_process(rig: Rig) -> None:
     rig.whole_console(counter.task)
 
 
-@pytest.mark.slow
 def test_an_endpoint_that_fails_by_itself_does_not_silence_the_others(rig: Rig) -> None:
     counter = rig.counter()
     rule = rig.proxy.on("events.add_batch", Fault.status(503), times=None)

@@ -13,6 +13,8 @@ from tests.helpers.worker_tools import until
 
 from .conftest import Rig
 
+pytestmark = pytest.mark.slow  # all together; one by one they take seconds
+
 
 def _start(rig: Rig, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
     """A command in the background, and the file with its words."""
@@ -79,7 +81,6 @@ def test_what_waiting_will_not_mend_ends_it(own_rig: Rig, fault: Fault, words: s
     assert len(own_rig.proxy.calls) == 1
 
 
-@pytest.mark.slow
 def test_detached_comes_back_while_the_daemon_waits(own_rig: Rig) -> None:
     own_rig.proxy.down()
     ended = own_rig.agent.run("daemon", "--detached")

@@ -26,7 +26,7 @@ OPTIONS = some.sampled_from(
     [
         ["--submodule=diff"],
         ["--no-prefix", "--binary"],
-        ["--unified=0", "--binary"],
+        # not --unified=0: where a hunk without context may stand in two places, git takes the first
         ["--binary", "--find-copies-harder"],
         ["--binary", "--no-renames", "--ignore-submodules"],
         ["--binary", "--src-prefix=i/", "--dst-prefix=w/"],
