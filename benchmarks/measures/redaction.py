@@ -91,7 +91,7 @@ def _json(rng: random.Random) -> list[str]:
 
 def _packages(rng: random.Random) -> list[str]:
     return [
-        f"Collecting package-{number}==1.2.{number}\n  Downloading https://files.pythonhosted.org/packages/"
+        f"Collecting package-{number}==1.2.{number}\n  Downloading https://files.example.org/packages/"
         f"{rng.getrandbits(240):060x}/package_{number}-1.2.{number}-py3-none-any.whl (1.2 MB)\n"
         for number in range(3000)
     ]

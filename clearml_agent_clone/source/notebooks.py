@@ -33,7 +33,7 @@ def _notebook_shell():
         def value(match):
             try:
                 return str(eval(match[1] or match[2], globals()))
-            except Exception:
+            except Exception:  # whatever it raises, it is text then, as in IPython
                 return match[0]
         return re.sub(r"\\{([^{}]+)\\}|\\$(\\w+)", value, text)
 

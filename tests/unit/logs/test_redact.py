@@ -115,7 +115,7 @@ def test_what_looks_like_a_credential_is_masked(text: str, shown: str) -> None:
         "token = tokenizer.encode2(text); password = getpass.getpass(); api_key=os.environ['KEY1']",
         "secret_name=db-2024 key=value1234 primary_key: id12345678 cache_key=abc12345def",
         "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIE\n-----END CERTIFICATE-----",
-        "  Downloading https://files.pythonhosted.org/packages/0f/2a/9b1c/torch-2.1.0-cp310-cp310-linux_x86_64.whl",
+        "  Downloading https://files.example.org/packages/0f/2a/9b1c/torch-2.1.0-cp310-cp310-linux_x86_64.whl",
         "Successfully built 3f29c1a0b7de; Image sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "\x1b[1m\x1b[32mINFO\x1b[0m 12:00:01 loss=0.25 %d %s \\n C:\\new\\table a&b &amp; 100%25",
         "hf_hub downloads, ghp_ is a prefix",
