@@ -67,7 +67,7 @@ test-slow: $(READY) ## Tests that take longer than ten seconds each
 	$(PYTEST) -n $(WAITING_WORKERS) --dist worksteal -m "slow and not peer and not engine and not crash" $(OR_NONE)
 
 test-peer: $(READY) ## The end-to-end flows with the classic agent as the worker
-	$(PYTEST) -n $(WAITING_WORKERS) --dist worksteal -m peer $(OR_NONE)
+	$(PYTEST) -m peer $(OR_NONE)
 
 test-engines: $(READY) ## Tests that need docker, slurm, kubernetes or apptainer; skipped with the reason where there is none
 	$(BIN)/python -m pytest -m engine $(OR_NONE)
