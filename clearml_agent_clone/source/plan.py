@@ -129,7 +129,9 @@ def plan_source(script: Script, settings: SourceSettings) -> SourcePlan:
     if script.is_empty:
         raise UserError(
             "the task has no script: repository, entry point and code are all empty",
-            remedy="Create the task with the SDK (Task.init, Task.create) or fill in its execution section",
+            remedy="Create the task with the SDK (Task.init, Task.create) or fill in its execution section. If the SDK made"
+            " it and enqueued it at once, it may have lost what it found: set sdk.development.vcs_repo_detect_async: false"
+            " in the clearml.conf there and enqueue it anew",
             code="no-script",
         )
     changes = script.diff.removeprefix("\ufeff")

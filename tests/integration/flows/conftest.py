@@ -126,7 +126,11 @@ def user(shared_server: Any, tmp_path_factory: pytest.TempPathFactory) -> User:
     _git(project, "push", "--quiet", "origin", "HEAD:main")
     conf = folder / "clearml.conf"
     # Reporting in a thread saves seconds whenever a script ends. Tasks at a worker report as the SDK does by default.
-    conf.write_text(shared_server.conf.read_text() + "sdk.development.report_use_subprocess: false\n")
+    # The SDK looks for the repository in a thread and loses what it finds when the script edits the task meanwhile (a
+    # pipeline's controller always does), or when it takes ten seconds longer than the script: the task then waits in its
+    # queue without any script. A busy machine is enough for that.
+    settings = ("report_use_subprocess", "vcs_repo_detect_async")
+    conf.write_text(shared_server.conf.read_text() + "".join(f"sdk.development.{name}: false\n" for name in settings))
     return User(shared_server, project, _environ(home, CLEARML_CONFIG_FILE=str(conf)))
 
 

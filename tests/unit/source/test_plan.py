@@ -54,7 +54,8 @@ def test_a_name_that_git_could_misunderstand_is_refused(field: str, value: str) 
 
 
 def test_a_task_without_script_is_refused() -> None:
-    for empty in (Script(), Script(diff="  \n"), Script(branch="main", working_dir="."), Script(binary="python3")):
+    lost_by_the_sdk = Script(binary="python", branch="main", version_num="2a53ce6a", working_dir=".")
+    for empty in (Script(), Script(diff="  \n"), Script(branch="main", working_dir="."), lost_by_the_sdk):
         with pytest.raises(UserError) as caught:
             plan_source(empty, SourceSettings())
         assert caught.value.code == "no-script"
