@@ -8,9 +8,10 @@ with lend_to_installers(plan, folder) as variables: ...   # git credentials for 
 
 from __future__ import annotations
 
-from clearml_agent_clone.source.fetch import SourceResult, check_entry_point, fetch_source
+from clearml_agent_clone.source.fetch import check_entry_point, fetch_source
 from clearml_agent_clone.source.installers import lend_to_installers
 from clearml_agent_clone.source.plan import Revision, SourcePlan, plan_source
+from clearml_agent_clone.source.result import SourceResult
 from clearml_agent_clone.source.settings import GitCredential, SourceSettings
 
 __all__ = [

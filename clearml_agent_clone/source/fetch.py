@@ -17,69 +17,13 @@ from clearml_agent_clone.source.git import Git, git_environ
 from clearml_agent_clone.source.literal import is_too_large_notice, write_literal
 from clearml_agent_clone.source.mirror import Found
 from clearml_agent_clone.source.plan import SourcePlan
+from clearml_agent_clone.source.result import SourceResult
 from clearml_agent_clone.source.trees import Stopwatch, Trees, Wanted
 from clearml_agent_clone.util.files import private_dir
 from clearml_agent_clone.util.process import Cancel, Console
 
 if TYPE_CHECKING:
     from clearml_agent_clone.source.submodules import Submodules
-
-_HOW = {"mirror": ", which was here already", "fetch": "", "clone": ", newly cloned"}
-
-
-@attrs.frozen
-class SourceResult:
-    """A task's code on this machine.
-
-    Args:
-        root: the checkout, or the folder of a script without repository.
-        working_dir: the working folder for the user's process.
-        entry_point: as it is to be started, relative to ``working_dir``, arguments included.
-        repository: the address that was used, without credentials; empty without repository.
-        commit: the commit that is checked out.
-        branch: the branch that the task records or that was followed; the checkout itself is detached.
-        tag: as recorded.
-        dirty: whether the tree differs from the commit (diff or script of the task).
-        reused: ``mirror`` when it was there before, ``commit`` when it had all that was needed without asking.
-        seconds: time by step: ``fetch``, ``checkout``, ``submodules``, ``diff``.
-        shell: it is a shell that starts the entry point.
-        confined: the entry point belongs inside ``root``.
-        packages: what the way of running needs beside the task's requirements (``clearml``).
-    """
-
-    root: Path
-    working_dir: Path
-    entry_point: str
-    repository: str = ""
-    commit: str = ""
-    branch: str = ""
-    tag: str = ""
-    dirty: bool = False
-    reused: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = attrs.Factory(dict)
-    shell: bool = False
-    confined: bool = True
-    packages: tuple[str, ...] = ()
-
-    @property
-    def came_from(self) -> str:
-        """``mirror`` (nothing was transferred), ``fetch``, ``clone``, or ``task`` for a script without repository."""
-        if not self.repository:
-            return "task" if self.dirty else "machine"
-        return {0: "clone", 1: "fetch"}.get(len(self.reused), "mirror")
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What was used, to be shown with the task; what does not apply is left out."""
-        facts = {
-            "repository": self.repository,
-            "commit": self.commit,
-            "branch": self.branch,
-            "tag": self.tag,
-            "state": "dirty" if self.dirty else "clean",
-            "from": self.came_from,
-        }
-        return {name: value for name, value in facts.items() if value}
 
 
 def fetch_source(plan: SourcePlan, folder: Path, console: Console, cancel: Cancel | None = None) -> SourceResult:
@@ -96,6 +40,8 @@ def fetch_source(plan: SourcePlan, folder: Path, console: Console, cancel: Cance
         Cancelled: somebody asked to stop.
     """
     result = _fetched(plan, folder, console, cancel)
+    for line in result.describe():
+        console.say(line)
     needed = plan.settings.force_task_init or ".ipynb" in result.entry_point
     if not needed:
         return result
@@ -165,9 +111,6 @@ class _Repository:
             if (self._root / ".gitmodules").is_file():
                 with self._watch.step("submodules"):
                     self._submodules(git).update()
-            self._console.say(
-                f"checked out {self._address.url} at {found.commit}{_beside(plan, found)}{_HOW[found.how]}"
-            )
             dirty = self._apply(found, git)
         working_dir = _working_dir(plan, self._root)
         if plan.literal is not None:
@@ -176,6 +119,7 @@ class _Repository:
             self._root,
             working_dir,
             plan.entry_point,
+            vcs="git",
             repository=self._address.url,
             commit=found.commit,
             branch=found.branch or plan.branch,
@@ -235,7 +179,6 @@ def _from_mercurial(
     mercurial = Mercurial(plan, address, folder, console, cancel)
     with watch.step("fetch"):
         found = mercurial.check_out(root)
-    console.say(f"checked out {address.url} at {found.commit} (branch {found.branch})")
     if plan.diff:
         with watch.step("diff"):
             mercurial.apply(root)
@@ -247,6 +190,7 @@ def _from_mercurial(
         root,
         working_dir,
         plan.entry_point,
+        vcs="hg",
         repository=address.url,
         commit=found.commit,
         branch=found.branch or plan.branch,
@@ -288,13 +232,6 @@ def _use_as_it_is(plan: SourcePlan, root: Path, console: Console) -> SourceResul
         )
     console.say(f"using the code in {root} as it is")
     return SourceResult(root, find_working_dir(root, plan.working_dir), plan.entry_point, shell=plan.shell)
-
-
-def _beside(plan: SourcePlan, found: Found) -> str:
-    branch = found.branch or plan.branch
-    names = [f"branch {branch}" if branch else "", f"tag {plan.tag}" if plan.tag else ""]
-    shown = ", ".join(name for name in names if name)
-    return f" ({shown})" if shown else ""
 
 
 def _expanded(text: str, plan: SourcePlan, root: Path) -> Path:

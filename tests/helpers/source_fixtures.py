@@ -1,4 +1,4 @@
-"""Fixtures for all tests of the source room; a conftest takes those that it wants."""
+"""Fixtures and helpers for all tests of the source room; its conftests hand all of them on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ from tests.helpers.git_tools import Upstream
 
 Fetch = Callable[..., SourceResult]
 
-__all__ = ["Fetch", "console", "fetch", "git_host", "plain_git", "settings", "template", "upstream"]
+__all__ = [
+    "Fetch",
+    "GitHost",
+    "Recorder",
+    "Upstream",
+    "console",
+    "fetch",
+    "git_host",
+    "plain_git",
+    "settings",
+    "template",
+    "upstream",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

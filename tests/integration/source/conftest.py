@@ -1,22 +1,3 @@
 """Real servers: git over https and ssh, with passwords, keys, large files and submodules."""
 
-from __future__ import annotations
-
-from tests.helpers.consoles import Recorder
-from tests.helpers.git_http import GitHost
-from tests.helpers.git_tools import Upstream
-from tests.helpers.source_fixtures import Fetch, console, fetch, git_host, plain_git, settings, template, upstream
-
-__all__ = [
-    "Fetch",
-    "GitHost",
-    "Recorder",
-    "Upstream",
-    "console",
-    "fetch",
-    "git_host",
-    "plain_git",
-    "settings",
-    "template",
-    "upstream",
-]
+from tests.helpers.source_fixtures import *  # noqa: F403 - the same fixtures as the other tests of this room

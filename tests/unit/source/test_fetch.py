@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from clearml_agent_clone.api.types import Script
 from clearml_agent_clone.errors import Cancelled, UserError
 from clearml_agent_clone.source import SourceSettings, check_entry_point
 from clearml_agent_clone.util.process import Cancel
@@ -354,7 +355,30 @@ def test_what_was_used_is_told(upstream: Upstream, fetch: Fetch, console: Record
     upstream.write("model.py", "x = 1\n")
     changed = fetch(repository=url, branch="main", version_num=commit, diff=upstream.diff())
     assert changed.facts == {**known, "state": "dirty", "from": "mirror"}
-    assert f"checked out {url} at {commit} (branch main), which was here already" in console.text
+    assert "\n".join(changed.describe()) in console.text
+    assert changed.describe() == [
+        "Code of the task:",
+        "  type: git",
+        f"  url: {url}",
+        "  branch: main",
+        f"  commit: {commit}",
+        "  state: dirty (with the task's uncommitted changes)",
+        "  from: mirror (nothing was transferred)",
+        f"  root: {changed.root}",
+    ]
     newer = upstream.commit()
     assert fetch(repository=url, branch="main").facts == {**known, "commit": newer, "state": "clean", "from": "fetch"}
-    assert fetch(diff="print(1)").facts == {"state": "dirty", "from": "task"}
+    assert fetch(diff="print(1)").facts == {"from": "task"}
+
+
+def test_what_the_task_left_open_is_filled(upstream: Upstream, fetch: Fetch) -> None:
+    url, commit = str(upstream.path), upstream.commit()
+    upstream.git("tag", "v1")
+
+    def filled(**fields: str) -> dict[str, str]:
+        return fetch(repository=url, **fields).missing_in(Script(repository=url, **fields))  # type: ignore[arg-type] # texts
+
+    assert filled() == filled(version_num="HEAD") == {"version_num": commit, "branch": "main"}
+    assert filled(branch="main") == filled(tag="v1") == {"version_num": commit}
+    assert filled(version_num=commit) == filled(version_num=commit[:8]) == filled(version_num="main") == {}
+    assert fetch(diff="print(1)").missing_in(Script(diff="print(1)")) == {}
