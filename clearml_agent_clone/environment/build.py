@@ -58,16 +58,16 @@ def _build(
         return EnvironmentResult()
     if plan.mode is Mode.OWN:
         return EnvironmentResult(python=Path(sys.executable), reused=True)
-    if plan.interpreter is None:
+    if plan.interpreter is None and not plan.brings_python:
         with _timed(seconds, "python"):
             plan = _with_python(plan, console, cancel)
     interpreter = plan.interpreter
-    assert interpreter is not None  # _with_python saw to it
     if plan.mode is Mode.EXISTING:
+        assert interpreter is not None  # such a plan has one, or _with_python saw to it
         return _install_into(plan, interpreter, console, cancel, seconds)
     settings = plan.settings
     if plan.mode is Mode.PRIVATE:
-        key = f"py{interpreter.minor}-task-{slug(plan.task_id)}"
+        key = f"{f'py{interpreter.minor}' if interpreter else plan.engine}-task-{slug(plan.task_id)}"
         own = _store(settings.builds_dir / FOLDER, settings, keep=False)
         lease, built = own.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
     else:
@@ -89,7 +89,7 @@ def _ready(lease: Lease, *, reused: bool) -> EnvironmentResult:
         bin_dir=lease.env / "bin",
         reused=reused,
         installed=lease.meta.installed,
-        variables={"VIRTUAL_ENV": str(lease.env)},
+        variables=lease.meta.variables or {"VIRTUAL_ENV": str(lease.env)},
         engine="" if reused else lease.meta.engine,
         lease=lease,
     )
@@ -117,23 +117,24 @@ def _maker(
         from clearml_agent_clone.environment.engines import Work  # noqa: PLC0415 - not needed on a hit
         from clearml_agent_clone.environment.install import make_environment  # noqa: PLC0415 - not needed on a hit
 
-        assert plan.interpreter is not None  # _build saw to it
         scratch = private_dir(env.parent / "scratch")  # on the disk of the environment, so that files can be linked
-        engine = make_environment(Work(plan, plan.interpreter, env, scratch, console, cancel, seconds))
+        work = Work(plan, plan.interpreter, env, scratch, console, cancel, seconds)
+        engine = make_environment(work)
         shutil.rmtree(scratch, ignore_errors=True)
         with _timed(seconds, "list"):
             installed = _installed(
                 plan, plan.interpreter, [str(site) for site in env.glob("lib/python*/site-packages")]
             )
-        return Meta(key=key, installed=installed, engine=engine, python=str(plan.interpreter.path))
+        python = str(plan.interpreter.path) if plan.interpreter else ""
+        return Meta(key=key, installed=installed, engine=engine, python=python, variables=work.told)
 
     return make
 
 
-def _installed(plan: EnvironmentPlan, interpreter: Interpreter, folders: list[str]) -> tuple[str, ...]:
+def _installed(plan: EnvironmentPlan, interpreter: Interpreter | None, folders: list[str]) -> tuple[str, ...]:
     from clearml_agent_clone.environment.report import list_installed  # noqa: PLC0415 - not needed on a hit
 
-    below = interpreter.packages if plan.settings.system_site_packages else ()
+    below = interpreter.packages if interpreter and plan.settings.system_site_packages else ()
     return list_installed([*folders, *below], plan.named, plan.root)
 
 

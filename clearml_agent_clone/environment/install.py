@@ -10,6 +10,7 @@ from pathlib import Path
 from clearml_agent_clone.environment.engines import Engine, EngineUnavailable, Work
 from clearml_agent_clone.environment.engines.pip import PipEngine
 from clearml_agent_clone.environment.engines.uv import UvEngine
+from clearml_agent_clone.environment.model import Project
 from clearml_agent_clone.environment.uv_tools import find_uv
 from clearml_agent_clone.errors import UserError
 
@@ -42,9 +43,12 @@ def install_packages(work: Work) -> str:
 
 def _install(engine: Engine, work: Work, python: Path) -> None:
     number = len(work.plan.lines)
-    if not number:
+    if work.plan.project is not None:
+        work.console.say(f"Installing what {_names(work.plan.project)} says with {engine.name}")
+    elif number:
+        work.console.say(f"Installing {number} requirement{'' if number == 1 else 's'} with {engine.name}")
+    else:
         return
-    work.console.say(f"Installing {number} requirement{'' if number == 1 else 's'} with {engine.name}")
     start = time.monotonic()
     engine.install(work, python)
     work.seconds["install"] = time.monotonic() - start
@@ -60,6 +64,10 @@ def _first_that_works(engines: Sequence[Engine], work: Work, attempt: Callable[[
         work.console.say(f"{error.message}. Trying {others[0].name}")
         return _first_that_works(others, work, attempt)
     return engine.name
+
+
+def _names(project: Project) -> str:
+    return ", ".join(file.name for file in project.files) or "the task"
 
 
 def _engines(work: Work) -> list[Engine]:

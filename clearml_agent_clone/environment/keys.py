@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from pathlib import Path
 
-from clearml_agent_clone.environment.model import EnvironmentPlan, Interpreter
+from clearml_agent_clone.environment.model import EnvironmentPlan, Interpreter, Project
 from clearml_agent_clone.environment.report import without_secrets
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 
-_FORMAT = 1
+_FORMAT = 2
 
 
-def environment_key(plan: EnvironmentPlan, interpreter: Interpreter, settings: EnvironmentSettings) -> str:
-    """Name for the environment of ``plan``, such as ``py3.11-0f3a…``; stable across runs and agents of one machine."""
+def environment_key(plan: EnvironmentPlan, interpreter: Interpreter | None, settings: EnvironmentSettings) -> str:
+    """Name for the environment of ``plan``, such as ``py3.11-0f3a…``; stable across runs and agents of one machine.
+
+    Args:
+        plan: what is installed.
+        interpreter: what it is made with; None when the engine brings one.
+        settings: the configuration.
+    """
     content = [
         _FORMAT,
-        interpreter.identity,
+        interpreter.identity if interpreter else f"{platform.machine()} {'-'.join(platform.libc_ver())}",
+        _project(plan.project),
         sorted({_squeezed(line) for line in plan.lines}),
         sorted({_squeezed(line) for line in plan.constraints}),
         [_digest(Path(file)) for file in plan.indexes.constraints],
@@ -30,10 +38,18 @@ def environment_key(plan: EnvironmentPlan, interpreter: Interpreter, settings: E
         [without_secrets(url) for url in plan.indexes.extra],
         plan.indexes.find_links,
         plan.indexes.none,
-        _site(interpreter) if settings.system_site_packages else None,
+        _site(interpreter) if interpreter and settings.system_site_packages else None,
     ]
     text = json.dumps(content, separators=(",", ":"))
-    return f"py{interpreter.minor}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    return (
+        f"{f'py{interpreter.minor}' if interpreter else plan.engine}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    )
+
+
+def _project(project: Project | None) -> list[object] | None:
+    if project is None:
+        return None
+    return [project.kind, [[file.name, _digest(file)] for file in project.files], project.arguments, project.text]
 
 
 def _squeezed(line: str) -> str:

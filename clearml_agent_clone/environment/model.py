@@ -121,6 +121,32 @@ class Mode(enum.Enum):
 
 
 @attrs.frozen
+class Project:
+    """Files in the checkout that say what is installed, in place of requirement lines.
+
+    Args:
+        kind: what reads them: ``poetry``, ``uv``, ``pylock`` or ``conda``.
+        folder: where they are, and where the engine runs.
+        files: those whose content decides what is installed; their digests are part of the environment's key.
+        arguments: of the engine, from the configuration; part of the key.
+        text: what the engine is handed in place of a file; part of the key.
+    """
+
+    kind: str
+    folder: Path
+    files: tuple[Path, ...] = ()
+    arguments: tuple[str, ...] = ()
+    text: str = ""
+
+
+@attrs.frozen
+class Declined:
+    """A package manager that was asked for has nothing to do for this task. ``note`` says why; empty says nothing."""
+
+    note: str = ""
+
+
+@attrs.frozen
 class EnvironmentPlan:
     """What will be installed where, and why. Made without side effects; ``describe`` prints it.
 
@@ -139,6 +165,8 @@ class EnvironmentPlan:
         named: normal names of the packages that the requirements name.
         pins: those of ``lines`` that ask for one exact version.
         root: the checkout, where relative paths lead.
+        project: the files that take the place of ``lines``; None for plain requirements.
+        brings_python: the engine installs the interpreter too, and ``interpreter`` is None.
     """
 
     mode: Mode
@@ -160,6 +188,8 @@ class EnvironmentPlan:
     pins: tuple[str, ...] = ()
     root: Path | None = None
     task_id: str = ""
+    project: Project | None = None
+    brings_python: bool = False
 
     def describe(self) -> list[str]:
         """Lines for the console and the dry run; URLs are shown without credentials."""
@@ -168,7 +198,7 @@ class EnvironmentPlan:
             lines.append(f"Packages: {self.source}")
             lines += [f"  {masked(note)}" for note in self.notes]
             why = f" ({self.engine_reason})" if self.engine_reason else ""
-            if self.lines:
+            if self.lines or self.project:
                 lines.append(f"Installed by: {self.engine}{why}, from {self.indexes.shown}")
             lines.append(f"Environment: {self._where()}")
         else:
@@ -180,6 +210,8 @@ class EnvironmentPlan:
             return f"none needed ({self.reason})"
         if self.mode is Mode.OWN:
             return f"the agent's own ({self.reason})"
+        if self.brings_python:
+            return f"installed by {self.engine}"
         if self.interpreter is None:
             return f"{self.install_python}, to be installed by uv"
         return f"{self.interpreter.version} at {self.interpreter.path} ({self.interpreter.found})"

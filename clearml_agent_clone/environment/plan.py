@@ -8,7 +8,7 @@ from clearml_agent_clone.environment.indexes import from_pip, with_options
 from clearml_agent_clone.environment.interpreter import SHELLS, choose_interpreter, existing_python
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.lines import Line
-from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Indexes, Mode
+from clearml_agent_clone.environment.model import Declined, EnvironmentPlan, EnvironmentRequest, Indexes, Mode
 from clearml_agent_clone.environment.requirements import Requirement, normal, rewrite
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.sources import Source, choose_source
@@ -42,6 +42,12 @@ def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings)
         return EnvironmentPlan(Mode.NONE, settings, reason="a shell script without packages")
     if settings.skip:
         return EnvironmentPlan(Mode.OWN, settings, reason="CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL is set")
+    declined = Declined()
+    if not settings.install_into:
+        special = _special(request, settings)
+        if isinstance(special, EnvironmentPlan):
+            return special
+        declined = special
     source = choose_source(request, settings)
     plan = _packages(source, request, settings)
     if settings.install_into:
@@ -54,11 +60,24 @@ def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings)
         plan,
         interpreter=choice.interpreter,
         install_python=choice.install,
-        notes=(*choice.notes, *_manager_note(settings), *plan.notes),
+        notes=(*choice.notes, *([declined.note] if declined.note else []), *plan.notes),
     )
     if plan.mode is Mode.STORED and choice.interpreter is not None and not source.waits:
         plan = attrs.evolve(plan, key=environment_key(plan, choice.interpreter, settings))
     return plan
+
+
+def _special(request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan | Declined:
+    """The plan of a package manager that reads more than requirement lines."""
+    if settings.manager in {"poetry", "uv"}:
+        from clearml_agent_clone.environment.projects import plan_project  # noqa: PLC0415 - by configuration only
+
+        return plan_project(request, settings)
+    if settings.manager == "conda":
+        from clearml_agent_clone.environment.conda import plan_conda  # noqa: PLC0415 - by configuration only
+
+        return plan_conda(request, settings)
+    return Declined()
 
 
 def _packages(source: Source, request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
@@ -129,9 +148,3 @@ def _engine(settings: EnvironmentSettings) -> tuple[str, str, tuple[str, ...]]:
     if foreign:
         return "pip", f"extra_pip_install_flags has {foreign[0]}, which uv does not know", ()
     return "uv", "", tuple(known for flag in flags if (known := _UV_FLAGS.get(flag, flag)))
-
-
-def _manager_note(settings: EnvironmentSettings) -> tuple[str, ...]:
-    if settings.manager in {"pip", "uv"}:
-        return ()
-    return (f'agent.package_manager.type "{settings.manager}" is not supported: packages are installed as for "pip"',)

@@ -21,7 +21,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -42,13 +42,17 @@ _ABANDONED = 600.0  # seconds after which a folder without a name is taken for w
 
 @attrs.frozen
 class Meta:
-    """What is known about a kept environment: written by its builder, read at every use."""
+    """What is known about a kept environment: written by its builder, read at every use.
+
+    ``variables`` are those that a process in it needs beside ``VIRTUAL_ENV`` and PATH.
+    """
 
     key: str
     installed: tuple[str, ...]
     engine: str
     python: str
     keep: bool = True
+    variables: Mapping[str, str] = attrs.Factory(dict)
 
     @classmethod
     def read(cls, folder: Path) -> Meta | None:
@@ -61,6 +65,7 @@ class Meta:
             engine=str(data.get("engine", "")),
             python=str(data.get("python", "")),
             keep=bool(data.get("keep", True)),
+            variables={str(name): str(value) for name, value in (data.get("variables") or {}).items()},
         )
 
 

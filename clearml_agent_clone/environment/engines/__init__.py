@@ -31,15 +31,23 @@ class Work:
         folder: where; it does not exist yet.
         scratch: a private folder for files that are needed on the way.
         seconds: gets how long each step took.
+        told: gets the variables that the user's process needs, where they are other than ``VIRTUAL_ENV``.
     """
 
     plan: EnvironmentPlan
-    interpreter: Interpreter
+    made_with: Interpreter | None
     folder: Path
     scratch: Path
     console: Console
     cancel: Cancel | None
     seconds: dict[str, float]
+    told: dict[str, str] = attrs.Factory(dict)
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """What the environment is made with, for engines that do not bring one."""
+        assert self.made_with is not None  # only engines that bring one get a plan without
+        return self.made_with
 
     @property
     def settings(self) -> EnvironmentSettings:

@@ -1,0 +1,11 @@
+"""Environments of conda packages."""
+
+from __future__ import annotations
+
+from clearml_agent_clone.environment.model import Declined, EnvironmentPlan, EnvironmentRequest
+from clearml_agent_clone.environment.settings import EnvironmentSettings
+
+
+def plan_conda(_request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan | Declined:
+    """The plan for the task's conda packages, or why there is none."""
+    return Declined(f'agent.package_manager.type "{settings.manager}": packages are installed as for "pip"')
