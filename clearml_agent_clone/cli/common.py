@@ -13,6 +13,7 @@ from clearml_agent_clone.errors import Retryable, UserError
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Iterable
 
     from clearml_agent_clone.api.client import Client
     from clearml_agent_clone.config import Loaded
@@ -93,13 +94,20 @@ def _apply_sections(loaded: Loaded) -> None:
             print(result)
 
 
-def connect(loaded: Loaded, *, patience: float = math.inf, stop: threading.Event | None = None) -> Client:
+def connect(
+    loaded: Loaded,
+    *,
+    patience: float = math.inf,
+    stop: threading.Event | None = None,
+    learn: Callable[[Iterable[str]], object] = lambda _: None,
+) -> Client:
     """A client that is logged in. A server that is away is waited for, after a line that says so.
 
     Args:
         loaded: the configuration. Where it says how often the first login is repeated, that counts.
         patience: seconds to wait.
         stop: that of the session.
+        learn: is told the secrets of a configuration that has changed since.
 
     Raises:
         UserError: no server is configured, it refuses our credentials, or something else answers in its place.
@@ -115,7 +123,7 @@ def connect(loaded: Loaded, *, patience: float = math.inf, stop: threading.Event
 
     require_server(loaded.settings)
     access = ServerAccess.from_settings(loaded.settings.api)
-    session = Session(access, host_name=socket.gethostname(), stop=stop, reload=access_anew(loaded))
+    session = Session(access, host_name=socket.gethostname(), stop=stop, reload=access_anew(loaded, learn))
     limited = loaded.origins["api.http.initial_connect_retries"] != DEFAULT
     retry = access.login_retry if limited else Retry(attempts=sys.maxsize, total=patience)
     try:

@@ -158,7 +158,8 @@ def _serve(
     from clearml_agent_clone.worker.sight.sight import Sight  # noqa: PLC0415
 
     settings = loaded.settings
-    client = common.connect(loaded)
+    redactor = Redactor(loaded.secrets)
+    client = common.connect(loaded, learn=redactor.add)
     queues = _queues(client, arguments.queue, create=arguments.create_queue)
     registration = register(settings.state_dir, _name(loaded, choice))
     log_file = None
@@ -168,7 +169,6 @@ def _serve(
         print(f"Running CLEARML-AGENT daemon in background mode, writing stdout/stderr to {log_file}")
     print(f'Worker "{registration.worker_id}" - Listening to queues: {", ".join(queue.name for queue in queues)}')
     sys.stdout.flush()
-    redactor = Redactor(loaded.secrets)
     client.session.hide = redactor.redact
     agent = settings.agent
     log_options = LogOptions(agent.log_format, agent.log_max_bytes, agent.log_backups, registration.worker_id)

@@ -37,16 +37,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     import threading  # noqa: PLC0415
 
+    from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
     from clearml_agent_clone.runner.preparation import dry_run  # noqa: PLC0415
 
     loaded = common.load(arguments)
     stop = threading.Event()
-    client = common.connect(loaded, patience=_PATIENCE, stop=stop)
+    redactor = Redactor(loaded.secrets)
+    client = common.connect(loaded, patience=_PATIENCE, stop=stop, learn=redactor.add)
     task = _find(client, arguments.id)
     if arguments.dry_run:
-        from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
+        from clearml_agent_clone.runner.task_secrets import secrets_of  # noqa: PLC0415
 
-        redactor = Redactor(loaded.secrets)
+        redactor.add(secrets_of(task))
         dry_run(task, loaded, lambda line: print(redactor.redact(line)))
         return 0
     from clearml_agent_clone.runner.foreground import ForegroundOptions, run_in_foreground  # noqa: PLC0415
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         optimize=arguments.optimize,
         keep_run=arguments.debug,
     )
-    return run_in_foreground(task, loaded, client, options, stop)
+    return run_in_foreground(task, loaded, client, options, given_up=stop, redactor=redactor)
 
 
 def _find(client: Client, name_or_id: str) -> Task:

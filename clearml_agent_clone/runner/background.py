@@ -17,6 +17,7 @@ from clearml_agent_clone.api.session import ServerAccess, Session
 from clearml_agent_clone.config import load_settings
 from clearml_agent_clone.errors import AgentError
 from clearml_agent_clone.launch.plan import RUN_MARK
+from clearml_agent_clone.logs import Redactor
 from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import RunFolder
 from clearml_agent_clone.runner.outcome import Outcome
@@ -45,19 +46,20 @@ def run_in_background(path: Path) -> Outcome:
     """Run the task whose folder is ``path``."""
     loaded = load_settings()
     given_up = threading.Event()
+    redactor = Redactor(loaded.secrets)
     session = Session(
         ServerAccess.from_settings(loaded.settings.api),
         host_name=socket.gethostname(),
         stop=given_up,
         known=True,  # the task came from there
-        reload=access_anew(loaded),
+        reload=access_anew(loaded, redactor.add),
     )
     client = Client(session)
     folder = RunFolder(path)
     job = folder.job()
     os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: should we be killed, our successor ends them
     own = OwnWorker(job.worker_id, job.task_id, job.queue_id, loaded.settings, client) if job.reports_worker else None
-    runner = Runner(folder, loaded, client, more_loops=own.loops if own else (), given_up=given_up)
+    runner = Runner(folder, loaded, client, more_loops=own.loops if own else (), given_up=given_up, redactor=redactor)
     with stop_on_signals(runner):
         outcome = runner.run()
     if own is not None:

@@ -19,7 +19,7 @@ from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.errors import Cancelled, Retryable, UserError
 from clearml_agent_clone.launch.gpus import choose_gpus
 from clearml_agent_clone.launch.plan import RUN_MARK
-from clearml_agent_clone.logs import Screen
+from clearml_agent_clone.logs import Redactor, Screen
 from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import Job, RunFolder, new_run_id
 from clearml_agent_clone.runner.outcome import Cause, Outcome
@@ -48,9 +48,23 @@ class ForegroundOptions:
 
 
 def run_in_foreground(
-    task: Task, loaded: Loaded, client: Client, options: ForegroundOptions, given_up: threading.Event
+    task: Task,
+    loaded: Loaded,
+    client: Client,
+    options: ForegroundOptions,
+    *,
+    given_up: threading.Event,
+    redactor: Redactor,
 ) -> int:
-    """Run ``task`` and return the exit code of the command. ``given_up`` is the ``stop`` of the client's session.
+    """Run ``task`` and return the exit code of the command.
+
+    Args:
+        task: what to run.
+        loaded: the configuration.
+        client: calls to the server.
+        options: the flags.
+        given_up: the ``stop`` of the client's session.
+        redactor: masks secrets in all that is shown.
 
     Raises:
         UserError: the task must not be run, or is in no queue although it has to be.
@@ -81,7 +95,9 @@ def run_in_foreground(
     os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: whatever happens to us, they can be found
     own = OwnWorker(worker_id, task.id, "", settings, client)
     with _screens(options.log_file) as screens:
-        runner = Runner(folder, loaded, client, screens=screens, more_loops=own.loops, given_up=given_up)
+        runner = Runner(
+            folder, loaded, client, screens=screens, more_loops=own.loops, given_up=given_up, redactor=redactor
+        )
         with stop_on_signals(runner):
             outcome = _run(runner)
     own.leave()

@@ -6,14 +6,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Requirements, Task
 from clearml_agent_clone.config import Loaded
-from clearml_agent_clone.config.secret_values import text_secrets
 from clearml_agent_clone.environment import Lease, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
 from clearml_agent_clone.launch.ending import describe
@@ -31,9 +30,12 @@ from clearml_agent_clone.runner.outbox import Outbox
 from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy, Verdict
 from clearml_agent_clone.runner.patience import Patience
 from clearml_agent_clone.runner.preparation import Preparation, Prepared
+from clearml_agent_clone.runner.provenance import write_source_back
 from clearml_agent_clone.runner.recovery import Recovery
 from clearml_agent_clone.runner.stop import StopRequest, StopSignal
 from clearml_agent_clone.runner.taking import StartRefused, Taking
+from clearml_agent_clone.runner.task_secrets import FACT as SECRETS
+from clearml_agent_clone.runner.task_secrets import recorded_secrets, secrets_of
 from clearml_agent_clone.runner.timing import Timing
 from clearml_agent_clone.runner.user_code import UserCode
 from clearml_agent_clone.runner.watch import Ping, StopCheck
@@ -57,6 +59,7 @@ class Runner:
         screens: where the console is shown too, for a run in the foreground.
         more_loops: further duties for as long as the task runs (``execute`` reports the machine).
         given_up: the ``stop`` of the client's session, so that a stop does not wait for a server that is away.
+        redactor: masks secrets; by default one that knows those of the configuration.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Runner:
         screens: Sequence[Screen] = (),
         more_loops: tuple[Loop, ...] = (),
         given_up: threading.Event | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self.folder = folder
         self.job: Job = folder.job()
@@ -77,7 +81,8 @@ class Runner:
         self._patience = Patience(given_up or threading.Event())
         self._stop = StopSignal(self._patience)
         self._place = Place(folder.path, self.job.run_id)
-        self._redactor = Redactor(loaded.secrets)
+        self._redactor = Redactor(loaded.secrets) if redactor is None else redactor
+        self._learn(recorded_secrets(self._journal.facts.get(SECRETS)))
         client.session.hide = self._redactor.redact
         logs = private_dir(folder.logs)
         self._spool = Spool.open(logs) if (logs / SPOOL_NAME).exists() else Spool.create(logs)
@@ -128,6 +133,10 @@ class Runner:
             self._finish(outcome)
         return outcome
 
+    def _learn(self, secrets: Collection[str]) -> None:
+        if secrets:  # each addition has the redactor prepare itself anew
+            self._redactor.add(secrets)
+
     def _watchers(self) -> list[Loop]:
         agent, tasks, task_id = self._loaded.settings.agent, self._client.tasks, self.job.task_id
         longest = agent.abort_callback_max_timeout
@@ -161,17 +170,29 @@ class Runner:
     def _take_and_run(self, launcher: Launcher) -> Outcome:
         taking = Taking(self.job, self._client.tasks, self._changed_by, self._stop.cancel)
         task = taking.read()
-        self._redactor.add(text_secrets(task.container.arguments))
-        self._move(State.PREPARING)
+        secrets = secrets_of(task)
+        self._learn(secrets)
+        # written down for a runner that comes after us: what the process prints then is the same
+        self._move(State.PREPARING, **({SECRETS: sorted(secrets)} if secrets else {}))
         taking.start(task)
         for thread in self._threads:
             thread.start()
         self._introduce(task)
         timing = Timing()
         token = self._client.session.token if self._loaded.settings.api.auth_token else ""
+        self._learn([token] if token else [])
         spool, cancel = self._spool, self._stop.cancel
         preparation = Preparation(
-            task, self.job, self.folder, self._loaded, spool, cancel, timing, on_step=self._on_step, token=token
+            task,
+            self.job,
+            self.folder,
+            self._loaded,
+            spool,
+            cancel,
+            timing,
+            on_step=self._on_step,
+            token=token,
+            on_source=lambda source: write_source_back(task, source, self._client.tasks, self._outbox),
         )
         prepared = preparation.run()
         self._lease = prepared.environment.lease
@@ -199,16 +220,13 @@ class Runner:
             self._spool.say(f"{name} = {getattr(task.script, name)}")
 
     def _write_back(self, task: Task, prepared: Prepared) -> None:
-        tasks, commit = self._client.tasks, prepared.source.commit
+        tasks = self._client.tasks
         packages = write_back(task.script.requirements, prepared.environment.installed)
         if packages:
             requirements = Requirements.from_wire(packages)
             self._outbox.put(
                 "writing installed packages back", lambda: tasks.set_requirements(task.id, requirements, retry=ONCE)
             )
-        if commit and not task.script.version_num:
-            script = {"version_num": commit}
-            self._outbox.put("writing the commit back", lambda: tasks.edit(task.id, script=script, retry=ONCE))
 
     def _run_user_code(self, launcher: Launcher, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
         write_json(self.folder.sdk_config, self._loaded.tree, durable=False)

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from clearml_agent_clone.server.embedded import EmbeddedServer, running_server
+from tests.helpers.runner_tools import Runs
 from tests.helpers.worker_tools import Agent
 
 
@@ -83,5 +84,13 @@ def agent(server: Server, tmp_path: Path) -> Iterator[Agent]:
     home = tmp_path / "home"
     home.mkdir()
     made = Agent(server, home)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def runs(agent: Agent) -> Iterator[Runs]:
+    """Runners without a daemon; they end with the test."""
+    made = Runs(agent)
     yield made
     made.close()

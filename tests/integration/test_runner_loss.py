@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ from tests.helpers.worker_tools import Agent, until
 pytestmark = pytest.mark.slow  # all together; one by one they take seconds
 
 _KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
-
-
-@pytest.fixture
-def runs(agent: Agent) -> Iterator[Runs]:
-    made = Runs(agent)
-    yield made
-    made.close()
 
 
 def keeper_of(run: Run) -> ProcessId:

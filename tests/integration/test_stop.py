@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,13 +27,6 @@ STAMPS_SIGNAL = (
 
 pytestmark = pytest.mark.slow  # all together; one by one they take seconds
 LONG_GRACE = setting("abort_grace_sec", "1000")
-
-
-@pytest.fixture
-def runs(agent: Agent) -> Iterator[Runs]:
-    made = Runs(agent)
-    yield made
-    made.close()
 
 
 # what somebody else does to a running task

@@ -24,7 +24,7 @@ while not end.exists():
     print("line", number, flush=True)
     number += 1
     time.sleep({pause})
-print("lines", number, flush=True)
+print("lines", number, end.read_text(), flush=True)
 """
 
 
@@ -35,8 +35,11 @@ class Counter:
     task: str
     end: Path
 
-    def stop(self) -> None:
-        self.end.touch()
+    def stop(self, last_word: str = "") -> None:
+        """Have it end, with ``last_word`` in its last line."""
+        written = self.end.with_suffix(".new")
+        written.write_text(last_word)
+        written.replace(self.end)
 
 
 @attrs.frozen
@@ -61,7 +64,7 @@ class Rig:
     def whole_console(self, task: str) -> list[int]:
         """The numbers that the console shows, which must be all that the task says it has printed."""
         numbers = [int(found) for found in re.findall(r"^line (\d+)$", self.agent.console(task), re.MULTILINE)]
-        (total,) = re.findall(r"^lines (\d+)$", self.agent.console(task), re.MULTILINE)
+        (total,) = re.findall(r"^lines (\d+) ", self.agent.console(task), re.MULTILINE)
         assert numbers == list(range(int(total)))
         return numbers
 

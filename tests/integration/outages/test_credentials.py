@@ -85,9 +85,10 @@ def test_new_credentials_in_the_configuration_are_used(own_rig: Rig) -> None:
     proxy.on("tasks.get_all", Fault.UNAUTHORIZED)  # the runner's token is not known any more
     proxy.on("workers.status_report", Fault.UNAUTHORIZED)
     until(lambda: "trying the credentials that the configuration has now" in own_rig.runner_log(counter.task))
-    counter.stop()
+    counter.stop(f"the new key is {made['secret_key']}")
     assert agent.final(counter.task)["status"] == "completed"
     own_rig.whole_console(counter.task)
+    assert "the new key is ****\n" in agent.console(counter.task)
 
 
 def test_a_task_of_an_agent_with_a_token_alone_can_talk_to_the_server(tmp_path: Path) -> None:
