@@ -45,8 +45,8 @@ class Prepared:
 
 @attrs.define
 class Preparation:
-    """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails; ``token`` is
-    that of ``TaskIdentity``.
+    """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails, ``on_source``
+    which code the task got; ``token`` is that of ``TaskIdentity``.
     """
 
     task: Task
@@ -57,6 +57,7 @@ class Preparation:
     cancel: Cancel
     timing: Timing
     on_step: Callable[[str], None]
+    on_source: Callable[[SourceResult], None]
     token: str = attrs.field(default="", repr=False)
 
     def run(self) -> Prepared:
@@ -69,6 +70,7 @@ class Preparation:
         self.on_step("source")
         code = source_plan(self.task, self.loaded, by_hand=not self.job.owner_id)
         source = self._source(code)
+        self.on_source(source)
         # requirements may be git repositories: their hosts get the credentials that the task's own code got
         with lend_to_installers(code, self.folder.path) as variables:
             environment = self._environment(source, variables)

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from clearml_agent_clone.config.settings_git import GitSettings
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.source import GitCredential, SourceSettings
 from tests.helpers.git_http import GitHost, make_certificate, serve
+from tests.helpers.git_watch import files_with, watching
 
 from .conftest import Fetch, Recorder, Upstream
 
@@ -214,36 +214,13 @@ def test_ssh_addresses_become_https_with_the_credentials_port(
 def test_nothing_of_a_password_is_seen_while_cloning(scene: Scene, fetch: Fetch, tmp_path: Path) -> None:
     """Processes, files and console are searched all the time, submodule included; the server's folder is not ours."""
     both = with_logins(scene.settings, ("localhost", OTHER), ("", HOUSE))
-    stop, seen, readable = threading.Event(), set[bytes](), set[str]()
     ours = [tmp_path / "run1", tmp_path / "cache"]
-    watcher = threading.Thread(target=watch, args=(stop, ours, seen, readable))
-    watcher.start()
-    try:
+    with watching(*ours) as seen:
         result = fetch(both, repository=scene.house.url("project"))
-    finally:
-        stop.set()
-        watcher.join()
-    secrets = [word.encode() for word in (HOUSE[1], OTHER[1])]
-    assert any(b"git" in text for text in seen)
-    assert not [text for text in seen for secret in secrets if secret in text]
-    assert readable == set()
-    assert not any(secret.decode() in scene.console.text for secret in secrets)
-    left = [path for folder in ours for path in folder.rglob("*") if path.is_file()]
-    assert not [path for path in left if any(secret in path.read_bytes() for secret in secrets)]
+    secrets = (HOUSE[1], OTHER[1])
+    assert seen.showing("git")
+    assert seen.showing(*secrets) == []
+    assert seen.readable == set()
+    assert not any(secret in scene.console.text for secret in secrets)
+    assert [path for folder in ours for path in files_with(folder, *secrets)] == []
     assert scene.house.url("project") in (result.root / ".git" / "config").read_text()
-
-
-def watch(stop: threading.Event, folders: list[Path], seen: set[bytes], readable: set[str]) -> None:
-    """Note what processes show, and files with a password in them that others could read."""
-    own = str(os.getpid())
-    while not stop.is_set():
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit() and process.name != own:
-                for name in ("cmdline", "environ"):
-                    with contextlib.suppress(OSError):
-                        seen.add((process / name).read_bytes())
-        for folder in folders:
-            with contextlib.suppress(OSError):  # they come and go while we look
-                for path in folder.rglob("*.git-access-*/*"):
-                    if path.stat().st_mode & 0o077 or path.parent.stat().st_mode & 0o077:
-                        readable.add(str(path))
