@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import time
@@ -15,13 +14,13 @@ from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.util.boot import boot_id
 from clearml_agent_clone.util.files import private_dir, read_json, write_json
+from clearml_agent_clone.util.locks import is_locked, open_lock, try_lock
+
+_LOCK_PATIENCE = 1.0
 
 RECORD_FORMAT = 1
 """Noted in the records that other versions of the agent may find. They are read as far as they are understood: what is
 missing is a default, what is unknown is left alone. The number tells a later version what it has before it."""
-
-_LOCK_TRIES = 20
-_LOCK_PAUSE = 0.05
 
 
 @attrs.frozen
@@ -93,7 +92,7 @@ class RunFolder:
     def create(cls, runs: Path, job: Job) -> RunFolder:
         """Make the folder with the job in it; on return the job is on disk for good."""
         folder = cls(private_dir(private_dir(runs) / job.run_id))
-        os.close(folder._open_lock())  # now: a disk may be full when the runner comes
+        os.close(open_lock(folder._lock))  # now: a disk may be full when the runner comes
         write_json(folder.path / "job.json", job.to_record())
         return folder
 
@@ -117,34 +116,20 @@ class RunFolder:
         Returns:
             The lock's descriptor. Whoever drops it lets go.
         """
-        handle = self._open_lock()
-        for _ in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # noqa: PERF203 - it waits anyway
-                time.sleep(_LOCK_PAUSE)  # a look by ``held`` is over in no time, another runner is not
-            else:
-                return handle
+        handle = open_lock(self._lock)
+        if try_lock(handle, _LOCK_PATIENCE):
+            return handle
         os.close(handle)
         return None
 
     @property
     def held(self) -> bool:
         """Whether the folder has a runner."""
-        try:
-            handle = self._open_lock()
-        except OSError:
-            return False  # the folder is gone
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return is_locked(self._lock)
 
-    def _open_lock(self) -> int:
-        return os.open(self.path / "runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    @property
+    def _lock(self) -> Path:
+        return self.path / "runner.lock"
 
     @property
     def state_file(self) -> Path:

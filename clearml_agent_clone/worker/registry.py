@@ -7,7 +7,6 @@ pid is mistaken for another's and looking never gets in the way of somebody who 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -20,12 +19,12 @@ from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.runner.job import RECORD_FORMAT
 from clearml_agent_clone.util.files import private_dir, read_json, slug, write_json
+from clearml_agent_clone.util.locks import is_locked, open_lock, try_lock
 
 STOP_FILE = "stop.json"
 FAREWELL_FILE = "farewell.json"
 
-_LOCK_TRIES = 5
-_LOCK_PAUSE = 0.01
+_LOCK_PATIENCE = 0.05
 
 
 @attrs.frozen
@@ -122,7 +121,7 @@ def register(state_dir: Path, name: WorkerName) -> Registration:
             continue
         worker_id = name.at(slot)
         folder = private_dir(workers / slug(worker_id))
-        lock = _try_lock(folder / "lock")
+        lock = _lock(folder / "lock")
         if lock is not None:
             for left in (STOP_FILE, FAREWELL_FILE):
                 (folder / left).unlink(missing_ok=True)  # meant for, or by, whoever had the id before
@@ -149,18 +148,7 @@ def dead_workers(state_dir: Path) -> list[LocalWorker]:
 
 def is_taken(state_dir: Path, worker_id: str) -> bool:
     """Whether a living process has this worker id."""
-    lock_file = state_dir / "workers" / slug(worker_id) / "lock"
-    try:
-        handle = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_locked(state_dir / "workers" / slug(worker_id) / "lock")
 
 
 def _live(workers: Path) -> Iterator[LocalWorker]:
@@ -182,18 +170,13 @@ def _recorded(workers: Path) -> Iterator[LocalWorker]:
             )
 
 
-def _try_lock(file: Path) -> int | None:
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # noqa: PERF203 - it waits anyway
-            time.sleep(_LOCK_PAUSE)  # somebody who only looks (``is_taken``) is gone by then
-        else:
-            if os.fstat(handle).st_nlink:
-                return handle
-            os.close(handle)  # housekeeping has removed the folder of an unused id, just before
-            private_dir(file.parent)
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.close(handle)
-    return None
+def _lock(file: Path) -> int | None:
+    while True:
+        handle = open_lock(file)
+        if not try_lock(handle, _LOCK_PATIENCE):
+            os.close(handle)
+            return None
+        if os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)  # housekeeping has removed the folder of an unused id, just before
+        private_dir(file.parent)
