@@ -52,7 +52,7 @@ def find_places(config_file: Path | None, environ: Mapping[str, str]) -> Places:
         variable, text = named
         path = expand_path(text, environ)
         if not path.is_file():
-            message = f"environment variable {variable}: {path} is not a file"
+            message = f"{path} is not a file"
             problems.append(Problem.at(Origin(variable), variable, message, "No configuration file is read"))
         files.append(Place(path))
     else:
@@ -68,7 +68,7 @@ def _folder_tree(environ: Mapping[str, str], problems: list[Problem]) -> Iterato
     variable, text = named
     root = expand_path(text, environ)
     if not root.is_dir():
-        message = f"environment variable {variable}: {root} is not a folder"
+        message = f"{root} is not a folder"
         problems.append(Problem.at(Origin(variable), variable, message, "It is ignored"))
         return
     for environment in dict.fromkeys(("default", CONFIG_ENV.get(environ) or "default")):

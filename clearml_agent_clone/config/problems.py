@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import attrs
 
 from clearml_agent_clone.config.trees import Origin
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @attrs.frozen
@@ -44,5 +47,7 @@ class Problem:
     def __str__(self) -> str:
         """One line: place, key, message, suggestion."""
         place = str(Origin(self.file, self.line)) + ": " if self.file else ""
+        if _VARIABLE.fullmatch(self.file):
+            place = f"environment variable {place}"
         name = f"{self.key}: " if self.key and self.key != self.file else ""
         return f"{place}{name}{self.message}" + (f". {self.suggestion}" if self.suggestion else "")

@@ -112,7 +112,7 @@ def layer(table: tuple[Variable[Any], ...], environ: Mapping[str, str], below: T
         try:
             value = variable.kind.parse(text, environ)
         except ValueError as error:
-            message = f"environment variable {name}: {error}, found {variable.shown(text)}"
+            message = f"{error}, found {variable.shown(text)}"
             problems.append(Problem.at(Origin(name), variable.key or name, message, "It is ignored"))
             continue
         if variable.key:

@@ -249,6 +249,7 @@ def test_a_bad_variable_is_reported_and_the_file_counts(tmp_path: Path) -> None:
     loaded = load_settings(None, {"HOME": str(tmp_path), "CLEARML_AGENT_CRASH_ON_EXCEPTION": "perhaps"})
     assert loaded.settings.agent.crash_on_exception is True
     (problem,) = loaded.problems
+    assert str(problem).count(problem.file) == 1
     assert "CLEARML_AGENT_CRASH_ON_EXCEPTION" in str(problem)
     assert '"perhaps"' in str(problem)
 
