@@ -51,6 +51,18 @@ class Ending:
     reason: str = ""
     console: str = ""
 
+    def to_record(self) -> dict[str, Any]:
+        """What was decided, for whoever reads the journal and may have other settings."""
+        return {"verdict": self.verdict.value, "reason": self.reason}
+
+    @classmethod
+    def from_record(cls, data: object) -> Ending | None:
+        """The ending written by ``to_record``, None when ``data`` is something else."""
+        try:
+            return cls(Verdict(data["verdict"]), str(data["reason"])) if isinstance(data, dict) else None
+        except (KeyError, ValueError):
+            return None
+
 
 @attrs.frozen
 class Policy:

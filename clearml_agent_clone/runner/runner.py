@@ -322,7 +322,7 @@ class Runner:
         else:
             log.warning("%s", outcome.detail)
         LastWords(self.job, self._client.tasks, self._changed_by, said_before).say(ending)
-        self._move(State.DONE)
+        self._move(State.DONE, ending=ending.to_record())
         self._patience.end()
         if self._lease is not None:
             self._lease.release()

@@ -23,7 +23,7 @@ from clearml_agent_clone.launch.place import Place
 from clearml_agent_clone.monitoring import Sampler
 from clearml_agent_clone.runner.heartbeat import GOODBYE, Doing, Heartbeat
 from clearml_agent_clone.runner.job import Job, new_run_id
-from clearml_agent_clone.runner.journal import State
+from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.runner.outcome import Cause, Outcome
 from clearml_agent_clone.util.loops import Backoff, Loop, LoopThread
 from clearml_agent_clone.worker.claims import Claims, HoldOff, unix_time
@@ -310,7 +310,7 @@ class Daemon:
         """Close the account of a runner that ended. One that died gets a successor, and that one none."""
         job, journal = run.job, run.journal
         if journal.state is State.DONE:
-            self._ended(run, Outcome.from_record(journal.facts.get("outcome")))
+            self._ended(run, journal)
         elif run.folder.held:
             if not run.foreign:  # it found the folder in the hands of another runner
                 self._runners.take_up(job, run.folder)
@@ -325,11 +325,11 @@ class Daemon:
         else:
             self._give_up_run(run, journal.state)
 
-    def _ended(self, run: ActiveRun, outcome: Outcome | None) -> None:
-        task_id = run.job.task_id
+    def _ended(self, run: ActiveRun, journal: Journal) -> None:
+        task_id, outcome = run.job.task_id, Outcome.from_record(journal.facts.get("outcome"))
         log.info("task %s: %s", task_id, summary(outcome))
         self._tally.ended(run.folder, outcome)
-        self._departure.note(task_id, fate_of(run.job, outcome, self._agent))
+        self._departure.note(task_id, fate_of(journal))
         if outcome is not None and outcome.cause is Cause.START_REFUSED:
             log.warning("task %s could not be started; no task is taken for %.0f s", task_id, self._hold.failed())
         elif outcome is None or outcome.cause is not Cause.NOT_STARTED:

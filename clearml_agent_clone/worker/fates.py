@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from clearml_agent_clone.config import AgentSettings
-from clearml_agent_clone.runner.job import Job
-from clearml_agent_clone.runner.outcome import Outcome, Policy
+from clearml_agent_clone.runner.journal import Journal
+from clearml_agent_clone.runner.outcome import Ending, Outcome
 
 
 def summary(outcome: Outcome | None) -> str:
@@ -15,10 +14,16 @@ def summary(outcome: Outcome | None) -> str:
     return f"{outcome.cause.value}{code}{', ' + outcome.detail if outcome.detail else ''}"
 
 
-def fate_of(job: Job, outcome: Outcome | None, agent: AgentSettings) -> str:
+def ending_of(journal: Journal) -> Ending | None:
+    """What its runner decided; for a record of another version, what it would be by default. None when it is not over."""
+    outcome = Outcome.from_record(journal.facts.get("outcome"))
+    return Ending.from_record(journal.facts.get("ending")) or (None if outcome is None else outcome.ending)
+
+
+def fate_of(journal: Journal) -> str:
     """For who stopped the agent: the task's status now, and why."""
-    if outcome is None:
+    ending = ending_of(journal)
+    if ending is None:
         return "ended"
-    policy = Policy(agent.on_shutdown, agent.on_node_loss, agent.on_start_failure, has_queue=bool(job.queue_id))
-    ending = outcome.ending_by(policy)
-    return f"{ending.verdict.value or 'left as it is'} ({ending.reason or summary(outcome)})"
+    why = ending.reason or summary(Outcome.from_record(journal.facts.get("outcome")))
+    return f"{ending.verdict.value or 'left as it is'} ({why})"

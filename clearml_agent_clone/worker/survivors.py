@@ -14,8 +14,8 @@ import attrs
 from clearml_agent_clone.launch.processes import ProcessId, wait_exit
 from clearml_agent_clone.runner.job import Job, RunFolder
 from clearml_agent_clone.runner.journal import Journal, State
-from clearml_agent_clone.runner.outcome import Outcome
 from clearml_agent_clone.util.files import read_json
+from clearml_agent_clone.worker.fates import fate_of
 from clearml_agent_clone.worker.stopmode import StopMode
 
 KILL_AFTER = 15.0
@@ -73,11 +73,10 @@ def _see_end(run: Survivor, mode: StopMode, deadline: float | None, say: Callabl
             return False
         return _kill(run, task, say)
     journal = Journal.open(run.folder.state_file)
-    outcome = Outcome.from_record(journal.facts.get("outcome"))
-    if journal.state is not State.DONE or outcome is None:
+    if journal.state is not State.DONE:
         say(f"{task}: its runner has died; the next agent on this machine reports it")
         return True
-    say(f"{task}: {outcome.ending.verdict.value or 'left as it is'} ({outcome.ending.reason or outcome.cause.value})")
+    say(f"{task}: {fate_of(journal)}")
     shutil.rmtree(run.folder.path, ignore_errors=True)
     return True
 

@@ -156,15 +156,21 @@ def test_a_suspended_daemon_is_named_and_ended_only_at_once(agent: Agent) -> Non
     assert agent.get(task)["status"] == "stopped"
 
 
-@pytest.mark.parametrize("flags", [(), ("--now",), ("--drain",)])
-def test_a_dead_daemons_tasks_are_found_and_ended(agent: Agent, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "setting", "expected"),
+    [((), "fail", "failed"), (("--now",), "stop", "stopped"), (("--drain",), "stop", "completed")],
+)
+def test_a_dead_daemons_tasks_are_found_and_ended_as_it_was_set_to(
+    agent: Agent, flags: tuple[str, ...], setting: str, expected: str
+) -> None:
+    agent.variables = {"CLEARML_AGENT__AGENT__ON_SHUTDOWN": setting}
     daemon, task = _running(agent, SHORT if flags == ("--drain",) else SLEEPER)
     daemon.kill()
     daemon.wait()
+    agent.variables = {}  # who stops it may have other settings
     ended = agent.run("daemon", "--stop", *flags)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"is not running: pid {daemon.pid} is gone, it left a stale record and 1 running tasks" in ended.stdout
-    expected = "completed" if flags == ("--drain",) else "stopped"
     assert f"task {task}: {expected}" in ended.stdout
     assert agent.get(task)["status"] == expected
 
