@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.source import blobs
 from clearml_agent_clone.source.confine import inside
 from clearml_agent_clone.source.git import Git
 from clearml_agent_clone.source.patch import FilePatch, Patch, parse_patch
@@ -22,16 +23,22 @@ _FAILED_FILE = re.compile(
     r"|does not exist in .*|is not a .*|has type .*|cannot .*|patch does not apply)$",
     re.MULTILINE,
 )
+_MOVED_HUNK = re.compile(r"^Hunk #\d+ succeeded at \d+ \(offset|direct application", re.MULTILINE)
+_DELETION = re.compile(rb"(?P<head>@@ -\d+(?:,\d+)? \+)(?P<before>\d+)(?P<tail>,0 @@)")
 _CORRUPT = re.compile(r"(?:corrupt patch|patch fragment without header|patch with only garbage) at line (?P<line>\d+)")
 
 
 @attrs.frozen
 class Applied:
-    """How the changes went in: ``strict``, ``line-ends`` or ``three-way``."""
+    """How the changes went in: ``strict``, ``line-ends`` or ``three-way``.
+
+    ``mistaken`` names files that are not what their author had, although the diff was made from the same ones.
+    """
 
     how: str
     files: int
     submodules: tuple[tuple[str, str], ...] = ()
+    mistaken: tuple[str, ...] = ()
 
 
 def apply_diff(text: str, root: Path, git: Git, base: str) -> Applied:
@@ -55,16 +62,46 @@ def apply_diff(text: str, root: Path, git: Git, base: str) -> Applied:
     submodules = tuple((file.path, file.new_commit) for file in patch.files if file.is_gitlink)
     if all(file.is_gitlink for file in patch.files):
         return Applied("strict", len(patch.files), submodules)
+    patch = _with_places_of_deletions(patch)
+    known = blobs.as_recorded(patch.files, root)
+    how, first = _put_in(patch, root, git)
+    if not how:
+        raise _failure(first, patch, base)
+    return Applied(how, len(patch.files), submodules, tuple(blobs.mistaken(known, root, git)))
+
+
+def _put_in(patch: Patch, root: Path, git: Git) -> tuple[str, Finished]:
+    """How the patch went in, or an empty word, and what git said to the first attempt.
+
+    Hunks without context go where their line number says or nowhere, and only into the files that they were made for:
+    git would take the first place that they fit. Where the base has moved on, a merge knows the way.
+    """
+    bare = [file for file in patch.files if any(hunk.bare for hunk in file.hunks)]
+    foreign = blobs.strangers(bare, root, git)
     first: Finished | None = None
     for how, data, options in _attempts(patch, root):
-        finished = _apply(data, [f"-p{patch.strip}", *options], root, git)
-        if finished.ok:
-            return Applied(how, len(patch.files), submodules)
+        arguments = [f"-p{patch.strip}", *options]
+        finished = _on_its_line(data, arguments, root, git, foreign) if options else None
+        if finished is None or finished.ok:
+            finished = _apply(data, arguments, root, git)
+            if finished.ok:
+                return how, finished
         first = first or finished
-    if _apply_three_way(patch, root, git):
-        return Applied("three-way", len(patch.files), submodules)
     assert first is not None
-    raise _failure(first, patch, base)
+    return ("three-way" if _apply_three_way(patch, root, git, bare=bool(bare)) else ""), first
+
+
+def _on_its_line(data: bytes, arguments: list[str], root: Path, git: Git, foreign: list[FilePatch]) -> Finished:
+    """Whether a diff without context would apply with every hunk where it says; nothing is changed."""
+    finished = _apply(data, ["--check", "--verbose", *arguments], root, git)
+    if not finished.ok or not (foreign or _MOVED_HUNK.search(finished.errors)):
+        return finished
+    errors = "error: its hunks have no context, and"
+    if foreign:
+        errors += f" {foreign[0].path} is not the file that they were made for"
+    else:
+        errors += " what they change stands on other lines now"
+    return attrs.evolve(finished, exit_code=1, errors=errors)
 
 
 def _as_submodule(file: FilePatch, root: Path, git: Git) -> FilePatch:
@@ -83,42 +120,50 @@ def _as_submodule(file: FilePatch, root: Path, git: Git) -> FilePatch:
 
 def _attempts(patch: Patch, root: Path) -> Iterator[tuple[str, bytes, tuple[str, ...]]]:
     """What to give to ``git apply``, the most faithful first."""
+    hunks = [hunk for file in patch.files for hunk in file.hunks]
+    # git wants to be told of hunks that are meant to have no context; else it takes them for the end of the file
+    ways: list[tuple[str, ...]] = (
+        [("--unidiff-zero",)] if any(hunk.bare or hunk.old_start == 0 for hunk in hunks) else []
+    )
+    if not any(hunk.goes_by_line for hunk in hunks):
+        ways.insert(0, ())
     data = _with_creations(patch, root)
-    yield "strict", data, ()
-    if any(hunk.old_start == 0 or hunk.is_creation for file in patch.files for hunk in file.hunks) or _lacks_context(
-        patch
-    ):
-        # Some tools write hunks without context; git wants to be told that this is meant.
-        yield "strict", data, ("--unidiff-zero",)
+    yield from (("strict", data, way) for way in ways)
     adapted = _with_line_ends(patch, root)
     if adapted != data:
-        yield "line-ends", adapted, ()
-        yield "line-ends", adapted, ("--unidiff-zero",)
+        yield from (("line-ends", adapted, way) for way in ways)
 
 
 def _apply(data: bytes, options: list[str], root: Path, git: Git) -> Finished:
     return git.quiet("apply", "--whitespace=nowarn", *options, "-", cwd=root, stdin=data)
 
 
-def _apply_three_way(patch: Patch, root: Path, git: Git) -> bool:
+def _apply_three_way(patch: Patch, root: Path, git: Git, *, bare: bool) -> bool:
     """Merge by the blobs that the diff names; tried on a copy of the index, so that a conflict is never written."""
-    options = [f"-p{patch.strip}", "--3way"]
+    options = [f"-p{patch.strip}", "--3way", *(["--unidiff-zero", "--verbose"] if bare else [])]
     with tempfile.TemporaryDirectory(prefix=".apply-", dir=root / ".git") as folder:
         for number, extra in enumerate((["--cached"], [])):
             index = Path(folder) / f"index{number}"
             shutil.copy2(root / ".git" / "index", index)
             finished = git.with_environ({"GIT_INDEX_FILE": str(index)})
-            if not _apply(patch.text(), [*options, *extra], root, finished).ok:
+            done = _apply(patch.text(), [*options, *extra], root, finished)
+            if not done.ok or (bare and _MOVED_HUNK.search(done.errors)):
                 return False
     return True
 
 
-def _lacks_context(patch: Patch) -> bool:
-    return any(
-        not any(line.startswith((b" ", b"\n")) for line in patch.lines[hunk.start + 1 : hunk.end])
-        for file in patch.files
-        for hunk in file.hunks
-    )
+def _with_places_of_deletions(patch: Patch) -> Patch:
+    """Have git look for lines that are deleted without context where they stand.
+
+    It goes by the new file's line number, which in such a hunk is that of the line before.
+    """
+    lines = list(patch.lines)
+    for hunk in (hunk for file in patch.files for hunk in file.hunks if hunk.bare):
+        match = _DELETION.match(lines[hunk.start])
+        if match and int(match["before"]):
+            after = b"%d" % (int(match["before"]) + 1)
+            lines[hunk.start] = match["head"] + after + match["tail"] + lines[hunk.start][match.end() :]
+    return attrs.evolve(patch, lines=tuple(lines))
 
 
 def _with_creations(patch: Patch, root: Path) -> bytes:

@@ -160,6 +160,11 @@ class _Repository:
                 self._submodules(git).move(path, commit)
         hint = {"line-ends": ", with the line ends of the files", "three-way": ", by a three-way merge"}
         self._console.say(f"uncommitted changes of {applied.files} file(s) are applied{hint.get(applied.how, '')}")
+        if applied.mistaken:
+            self._console.say(
+                f"WARNING: {', '.join(applied.mistaken[:5])} is not what the task's author had: were its uncommitted "
+                "changes edited, or damaged on their way?"
+            )
         return True
 
     def _base(self, found: Found) -> str:

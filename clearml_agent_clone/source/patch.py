@@ -15,23 +15,33 @@ _ESCAPE = re.compile(rb'\\(?:(?P<octal>[0-7]{3})|(?P<letter>[abtnvfr"\\]))')
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 _SUBPROJECT = re.compile(rb"\+Subproject commit ([0-9a-f]{40,64})")
 _GITLINK = b"160000"
+_INDEX = re.compile(rb"index (?P<old>[0-9a-f]{7,64})\.\.(?P<new>[0-9a-f]{7,64})\b")
 _LOST_AT_MOST = 3  # lines of context that stand below the last change
 
 
 @attrs.frozen
 class Hunk:
-    """One hunk: where it stands in the diff (line numbers from 0, ``end`` excluded) and in the old file (from 1)."""
+    """One hunk: where it stands in the diff (line numbers from 0, ``end`` excluded) and in the old file (from 1).
+
+    A ``bare`` hunk has no lines around its changes. Either it is all of the file, or, and then ``goes_by_line`` is
+    True where that is sure, it was made without context, and nothing but its line number says where it belongs.
+    """
 
     start: int
     end: int
     old_start: int
     header: str
     is_creation: bool
+    bare: bool = False
+    goes_by_line: bool = False
 
 
 @attrs.frozen
 class FilePatch:
-    """The changes of one file; paths are relative to the root, without prefix, empty for ``/dev/null``."""
+    """The changes of one file; paths are relative to the root, without prefix, empty for ``/dev/null``.
+
+    ``old_blob`` and ``new_blob`` are ids of the contents, or their beginnings; empty where the diff does not tell.
+    """
 
     start: int
     end: int
@@ -42,6 +52,8 @@ class FilePatch:
     is_binary_without_data: bool = False
     is_gitlink: bool = False
     new_commit: str = ""
+    old_blob: str = ""
+    new_blob: str = ""
 
     @property
     def path(self) -> str:
@@ -141,6 +153,7 @@ class _Reader:
         modes = [match["mode"] or match["kept"] for line in header if (match := _MODE.match(line))]
         old, new = self._names(header)
         gitlink = _GITLINK in modes
+        blobs = next((match for line in header if (match := _INDEX.match(line))), None)
         commits = [match[1] for line in self._lines[head:end] if (match := _SUBPROJECT.match(line))]
         return FilePatch(
             start,
@@ -152,6 +165,8 @@ class _Reader:
             is_binary_without_data=any(line.startswith(b"Binary files ") for line in header),
             is_gitlink=gitlink,
             new_commit=commits[0].decode() if gitlink and commits else "",
+            old_blob=_blob(blobs["old"]) if blobs else "",
+            new_blob=_blob(blobs["new"]) if blobs else "",
         )
 
     def _hunks(self, head: int, end: int) -> list[Hunk]:
@@ -164,7 +179,10 @@ class _Reader:
             after = self._hunk_end(number, match)
             line = self._lines[number].decode(errors="replace")
             creation = match["old"] == b"0" and match["olds"] == b"0"
-            found.append(Hunk(number, min(after, end), int(match["old"]), line, creation))
+            inner = self._lines[number + 1 : after]
+            bare = not any(text[:1] in {b" ", b"", b"\r"} for text in inner)
+            by_line = bare and (int(match["old"]) > 1 or (match["old"], match["olds"]) == (b"1", b"0"))
+            found.append(Hunk(number, min(after, end), int(match["old"]), line, creation, bare, by_line))
             number = after
         return found
 
@@ -194,6 +212,10 @@ class _Reader:
             return ""
         name = _unquoted(raw)
         return name.partition("/")[2] if self.strip and "/" in name else name
+
+
+def _blob(raw: bytes) -> str:
+    return raw.decode() if raw.strip(b"0") else ""
 
 
 def _unquoted(raw: bytes) -> str:

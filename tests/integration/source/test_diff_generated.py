@@ -26,7 +26,9 @@ OPTIONS = some.sampled_from(
     [
         ["--submodule=diff"],
         ["--no-prefix", "--binary"],
-        # not --unified=0: where a hunk without context may stand in two places, git takes the first
+        ["--binary", "--unified=0"],
+        ["--unified=0", "--no-prefix", "--binary", "--no-renames"],
+        ["--binary", "--unified=1"],
         ["--binary", "--find-copies-harder"],
         ["--binary", "--no-renames", "--ignore-submodules"],
         ["--binary", "--src-prefix=i/", "--dst-prefix=w/"],
@@ -98,7 +100,7 @@ def test_any_change_comes_back(
 
 def attempt(diff: str, root: Path, git: Git) -> str:
     try:
-        apply_diff(diff, root, git, "")
+        assert apply_diff(diff, root, git, "").mistaken == ()
     except UserError as error:
         return error.message
     return ""

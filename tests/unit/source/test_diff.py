@@ -278,6 +278,71 @@ def test_other_reasons_are_named(upstream: Upstream, fetch: Fetch, diff: str, re
     assert caught.value.code == "diff-failed"
 
 
+TWICE = "begin\nsame\nmiddle\nsame\nmore\nsame\n"
+ELSEWHERE = "diff --git a/other b/other\n--- a/other\n+++ b/other\n"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        TWICE.replace("same", "changed", 1),
+        TWICE.replace("same\nmiddle", "same\nnew\nmiddle"),
+        TWICE.replace("middle\nsame\n", "middle\n"),
+        "new\n" + TWICE,
+        TWICE.replace("begin", "changed"),
+        "begin\n" + TWICE,
+    ],
+    ids=["change", "insertion", "deletion", "on top", "first line", "first line twice"],
+)
+def test_hunks_without_context_go_where_they_say(upstream: Upstream, fetch: Fetch, after: str) -> None:
+    upstream.write("other", TWICE)
+    commit = upstream.commit()
+    upstream.write("other", after)
+    diff = upstream.diff("--unified=0")
+    result = fetch(repository=str(upstream.path), version_num=commit, diff=diff)
+    assert (result.root / "other").read_text() == after
+
+
+def test_hunks_without_context_on_a_base_that_moved(
+    upstream: Upstream, fetch: Fetch, console: Recorder, tmp_path: Path
+) -> None:
+    """Their lines mean nothing there. A merge knows better; without the file that they were made for nobody does."""
+    upstream.write("other", TWICE)
+    upstream.commit()
+    upstream.write("other", TWICE.replace("same\nmiddle", "same\nnew\nmiddle"))
+    diff = upstream.diff("--unified=0")
+    upstream.write("other", "above\n" + TWICE)
+    upstream.commit()
+    result = fetch(repository=str(upstream.path), diff=diff)
+    assert (result.root / "other").read_text() == "above\nbegin\nsame\nnew\nmiddle\nsame\nmore\nsame\n"
+    assert "three-way merge" in console.text
+
+    stranger = Upstream.new(tmp_path / "stranger")
+    stranger.write("other", "above\n" + TWICE)
+    stranger.write("train.py", "")
+    stranger.commit()
+    with pytest.raises(UserError, match="no context, and other is not the file that they were made for"):
+        fetch(repository=str(stranger.path), diff=diff)
+    for hunk, clean in (("@@ -4 +4 @@\n-same\n+x\n", False), ("@@ -3 +3 @@\n-same\n+x\n", True)):
+        untold = ELSEWHERE + hunk  # it does not say what it was made for
+        if clean:
+            root = fetch(repository=str(stranger.path), diff=untold).root
+            assert (root / "other").read_text() == "above\n" + TWICE.replace("same", "x", 1)
+        else:
+            with pytest.raises(UserError, match="stands on other lines now"):
+                fetch(repository=str(stranger.path), diff=untold)
+
+
+def test_changes_that_were_edited_are_applied_and_told(upstream: Upstream, fetch: Fetch, console: Recorder) -> None:
+    upstream.write("model.py", "def answer():\n    return 43\n")
+    diff = upstream.diff()
+    fetch(repository=str(upstream.path), diff=diff)
+    assert "WARNING" not in console.text
+    result = fetch(repository=str(upstream.path), diff=diff.replace("43", "44"))
+    assert (result.root / "model.py").read_text() == "def answer():\n    return 44\n"
+    assert "WARNING: model.py is not what the task's author had" in console.text
+
+
 @pytest.mark.parametrize(
     "path", ["../victim", "/etc/victim", "sub/../../victim", ".git/config", "x/.GIT/hooks/y", "out/victim"]
 )
