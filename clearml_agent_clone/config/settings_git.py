@@ -106,6 +106,13 @@ class GitSettings(Section):
         "Filter of a partial clone, such as blob:none: old versions of files are fetched when they are needed",
         own=True,
     )
+    lfs_required: bool = key(
+        "agent.git_lfs_required",
+        SWITCH,
+        False,
+        "Fail a task that has files of git-lfs where git-lfs is not installed; else it gets pointers and a warning",
+        own=True,
+    )
     hg_user: str = key("agent.hg_user", TEXT, "", "User name for Mercurial repositories over https")
     hg_password: str = key("agent.hg_pass", TEXT, "", "Password for Mercurial repositories over https", secret=True)
     hg_host: str = key(

@@ -37,6 +37,7 @@ class Layout:
         address: recorded as ``origin``.
         home: the run's own folder.
         partial: the filter of the mirror's partial clone; empty when it is whole.
+        lfs_required: large files must be there, not only what points to them.
     """
 
     root: Path
@@ -45,6 +46,7 @@ class Layout:
     address: Address
     home: Path
     partial: str = ""
+    lfs_required: bool = False
 
     @property
     def objects(self) -> str:
@@ -90,7 +92,11 @@ def lay_out(layout: Layout, commit: str, git: Git, *, may_fetch: bool = False, l
         layout.remove()
         raise
     if finished.ok:
-        _settle(layout, git)
+        try:
+            _settle(layout, git)
+        except UserError:
+            layout.remove()
+            raise
         return
     layout.remove()
     if lfs.failed(finished):
@@ -117,7 +123,7 @@ def _promises(layout: Layout) -> list[tuple[str, str]]:
 
 def _settle(layout: Layout, git: Git) -> None:
     """What the task's own git has to know from now on."""
-    lines = lfs.settle(layout.root, layout.git_dir, git)
+    lines = lfs.settle(layout.root, layout.git_dir, git, required=layout.lfs_required)
     if layout.partial:
         lines += f'[remote "origin"]\n\tpromisor = true\n\tpartialclonefilter = {layout.partial}\n'
     if lines:

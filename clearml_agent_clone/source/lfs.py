@@ -60,10 +60,13 @@ def _is_itself(file: Path) -> bool:
     return digest.hexdigest() == file.name
 
 
-def settle(root: Path, git_dir: Path, git: Git) -> str:
+def settle(root: Path, git_dir: Path, git: Git, *, required: bool) -> str:
     """Configuration that a checkout with large files keeps, so that the task's own git finds it unchanged.
 
     Without git-lfs the console is told which files are not what they seem.
+
+    Raises:
+        UserError: code ``lfs-missing``; they are ``required`` to be what they seem.
     """
     if not _uses_it(root, git_dir, git):
         return ""
@@ -71,10 +74,17 @@ def settle(root: Path, git_dir: Path, git: Git) -> str:
         lines = (f'\t{key.rpartition(".")[2]} = "{value}"\n' for key, value in _FILTER)
         return '[filter "lfs"]\n' + "".join(lines)
     pointers = _pointers(root, git)
-    if pointers and git.console is not None:
+    what = f"{len(pointers)} file(s) such as {pointers[0]} are kept with git-lfs" if pointers else ""
+    if what and required:
+        raise UserError(
+            f"{what}, which is not on this machine",
+            remedy="Install git-lfs, or unset agent.git_lfs_required if the task can do with pointers to them",
+            code="lfs-missing",
+        )
+    if what and git.console is not None:
         git.console.say(
-            f"WARNING: {len(pointers)} file(s) such as {pointers[0]} are kept with git-lfs, which is not on this "
-            "machine: the task gets small text files in their place. Install git-lfs and enqueue it again"
+            f"WARNING: {what}, which is not on this machine: the task gets small text files in their place. "
+            "Install git-lfs and enqueue it again, or set agent.git_lfs_required to have such tasks fail"
         )
     return ""
 

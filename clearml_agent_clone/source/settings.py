@@ -100,6 +100,7 @@ class SourceSettings:
         accept_new_hosts: trust the first key that an unknown ssh host shows, and keep it.
         known_hosts: lines of a ``known_hosts`` file that are trusted beside the user's own.
         allow_local: whether repositories may be paths of this machine.
+        lfs_required: refuse a tree with large files where git-lfs is not installed.
         clone_verbose: show more of what git does.
         force_code_dir: run the code in this folder; nothing is fetched.
         force_exec_script: start this script, ``file`` or ``folder:file``, whatever the task says.
@@ -125,6 +126,7 @@ class SourceSettings:
     accept_new_hosts: bool = False
     known_hosts: tuple[str, ...] = ()
     allow_local: bool = False
+    lfs_required: bool = False
     clone_verbose: bool = False
     force_code_dir: str = ""
     force_exec_script: str = ""
@@ -166,6 +168,7 @@ class SourceSettings:
             accept_new_hosts=git.host_keys == "accept-new",
             known_hosts=git.known_hosts,
             allow_local=allow_local or git.allow_local,
+            lfs_required=git.lfs_required,
             clone_verbose=_switch(environ, "CLEARML_AGENT_GIT_CLONE_VERBOSE"),
             force_code_dir=environ.get("CLEARML_AGENT_FORCE_CODE_DIR", ""),
             force_exec_script=environ.get("CLEARML_AGENT_FORCE_EXEC_SCRIPT", ""),

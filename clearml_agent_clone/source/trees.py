@@ -78,7 +78,13 @@ class Trees:
         """
         mirror = self._mirror(wanted.address, git)
         layout = Layout(
-            root, git_dir or root / ".git", mirror.path, wanted.address, self.folder, self.settings.clone_filter
+            root,
+            git_dir or root / ".git",
+            mirror.path,
+            wanted.address,
+            self.folder,
+            self.settings.clone_filter,
+            self.settings.lfs_required,
         )
         had_mirror = mirror.exists
         if wanted.revision.is_exact and had_mirror:

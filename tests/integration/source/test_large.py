@@ -99,7 +99,12 @@ def test_without_the_program_the_console_says_so(
     (tmp_path / "bin" / "git").symlink_to(shutil.which("git") or "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(tmp_path / "bin"))
-        result = fetch(attrs.evolve(settings, environ=dict(os.environ)), repository=git_host.url("project"))
+        mine = attrs.evolve(settings, environ=dict(os.environ))
+        result = fetch(mine, repository=git_host.url("project"))
+        with pytest.raises(UserError, match=r"data/model\.bin are kept with git-lfs") as caught:
+            fetch(attrs.evolve(mine, lfs_required=True), repository=git_host.url("project"))
+    assert caught.value.code == "lfs-missing"
+    assert list((tmp_path / "run2").iterdir()) == []
     assert (result.root / "data/model.bin").read_bytes().startswith(b"version https://git-lfs")
     assert (
         "WARNING: 1 file(s) such as data/model.bin are kept with git-lfs, which is not on this machine" in console.text
