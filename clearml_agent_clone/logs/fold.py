@@ -49,7 +49,8 @@ class Fold:
 
     def lines(self, text: str) -> str:
         """Complete lines, each in its last state. ``text`` has gone through ``line_ends``."""
-        if _UP in text:  # nested bars: up a line, down again, to the beginning of the line, and drawn over
+        if "\x1b" in text and _UP in text:
+            # Nested bars: up a line, down again, to the beginning of the line, and drawn over.
             text = _DRAWN_OVER.sub("", text)
         if "\r" in text:
             text = _SUPERSEDED.sub("", _LINE_END.sub("\n", text))

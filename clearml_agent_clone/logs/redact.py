@@ -156,7 +156,7 @@ class Redactor:
         if idle and open_from == len(data):
             return open_from
         spans = sorted(self._spans(data, first), reverse=True)
-        if idle and any(start < open_from < stop and not skeleton(data[stop:]) for start, stop in spans):
+        if idle and any(start < open_from < stop and _is_bare(data[stop:]) for start, stop in spans):
             # The end of a secret may be its own beginning. That it comes twice in one is not worth the wait.
             open_from = len(data)
         end = _line_start(data, open_from) if lines else open_from
@@ -225,6 +225,11 @@ class RedactedStream:
         shown = self._redactor.redact(text, self._context)
         self._context = self._redactor.context_after(text, self._context, idle=idle)
         return shown
+
+
+def _is_bare(data: bytes) -> bool:
+    """Whether ``data`` holds no letters, of whatever language, and no digits."""
+    return data.isascii() and not skeleton(data)
 
 
 def _encode(text: str) -> bytes:

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator
 
 from clearml_agent_clone.logs.forms import Exact, Forms, Needle
+from clearml_agent_clone.logs.redact_sieve import Sieve
 from clearml_agent_clone.logs.redact_views import View
 
 _GROUPS_AT_ONCE = 512
@@ -70,6 +71,7 @@ class Needles:
             _Groups(8, [needle for needle in needles.values() if len(needle.skeleton) > 14]),
             _Groups(4, [needle for needle in needles.values() if len(needle.skeleton) <= 14]),
         )
+        self._sieve = Sieve(needles)
         self._exact: tuple[Exact, ...] = tuple(exact for form in known for exact in form.exact)
         self._longest = max(map(len, needles), default=0)
         self._beginnings: dict[bytes, list[Needle]] = {}
@@ -82,7 +84,7 @@ class Needles:
 
     def spans(self, view: View) -> Iterator[tuple[int, int]]:
         """Where needles stand in the data of ``view``."""
-        for groups in self._groups:
+        for groups in self._groups if self._sieve.may_hold(view.data) else ():
             for at, needle in groups.matches(view.skeleton):
                 span = needle.span(view.data, *view.places(at, at + len(needle.skeleton)))
                 if span is not None:

@@ -146,6 +146,7 @@ def test_a_line_shown_unfinished_is_continued_and_not_repeated(data: bytes, cuts
 
 @settings(deadline=None)  # hundreds of restarts
 @given(PLAIN, st.integers(1, 5), st.lists(st.integers(0, 200), max_size=5))
+@example(b"ghp_x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1stra\xc3\x9fe-geheim", 1, [40])  # a letter that is no ASCII at the end
 def test_a_long_line_is_read_in_parts_and_no_secret_in_it_is_missed(data: bytes, times: int, cuts: list[int]) -> None:
     data = data.replace(b"\n", b"-") * times
     with pytest.MonkeyPatch.context() as patch:
