@@ -10,6 +10,10 @@ from typing import Any
 from clearml_agent_clone.api.access import ONCE, Retry
 from clearml_agent_clone.api.session import Session
 
+_SPELLED = {b"\\": b"\\\\", b'"': b'\\"', b"\n": b"\\n", b"\t": b"\\t", b"\r": b"\\r", b"\x1b": b"\\u001b"}
+"""What JSON spells in another way. The backslash comes first: the others bring some along."""
+_SIMPLE = bytes(code for code in range(256) if 32 <= code < 127 or bytes([code]) in _SPELLED)
+
 LONGEST_MESSAGE = 64 * 1024
 """Characters of one log event's message, as today's agent cuts them."""
 
@@ -29,10 +33,20 @@ def log_line(task: str, worker: str, message: str, *, level: str = "DEBUG", time
         "level": level,
         "task": task,
         "worker": worker,
-        "msg": message,
         "timestamp": timestamp_ms,
     }
-    return json.dumps(event, separators=(",", ":")).encode()
+    return b'%s,"msg":%s}' % (json.dumps(event, separators=(",", ":")).encode()[:-1], _quoted(message))
+
+
+def _quoted(text: str) -> bytes:
+    """``text`` as JSON; of what most consoles print several times as fast as ``json.dumps``."""
+    if text.isascii():
+        raw = text.encode()
+        if not raw.translate(None, _SIMPLE):
+            for sign, spelled in _SPELLED.items():
+                raw = raw.replace(sign, spelled)
+            return b'"%s"' % raw
+    return json.dumps(text).encode()
 
 
 class Events:
