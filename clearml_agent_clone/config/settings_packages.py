@@ -164,8 +164,25 @@ class VenvsCacheSettings(Section):
         2.0,
         "Keep no more environments when less than this is free on the disk",
     )
+    max_age_days: float = key(
+        "agent.venvs_cache.max_age_days",
+        NUMBER,
+        30,
+        "How long after its last use an environment is kept; 0 for ever",
+        own=True,
+    )
+    max_size_gb: float = key(
+        "agent.venvs_cache.max_size_gb",
+        NUMBER,
+        0,
+        "How much all kept environments may have together, shared files included; 0 for any size",
+        own=True,
+    )
     lock_timeout: float = key(
-        "agent.venvs_cache.lock_timeout", SECONDS, 30, "How long to wait for another agent that uses the store"
+        "agent.venvs_cache.lock_timeout",
+        SECONDS,
+        30,
+        "How long to wait for another task that builds the same environment and shows no sign of life",
     )
 
 

@@ -16,7 +16,8 @@ from clearml_agent_clone.environment import store
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Interpreter, Mode
 from clearml_agent_clone.environment.settings import EnvironmentSettings
-from clearml_agent_clone.environment.store import FOLDER, Lease, Meta, Store
+from clearml_agent_clone.environment.store import FOLDER, Busy, Lease, Meta, Store
+from clearml_agent_clone.environment.upkeep import Bounds
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, slug
 from clearml_agent_clone.util.process import Cancel, Console
@@ -61,26 +62,56 @@ def _build(
     if plan.interpreter is None and not plan.brings_python:
         with _timed(seconds, "python"):
             plan = _with_python(plan, console, cancel)
-    interpreter = plan.interpreter
     if plan.mode is Mode.EXISTING:
-        assert interpreter is not None  # such a plan has one, or _with_python saw to it
-        return _install_into(plan, interpreter, console, cancel, seconds)
-    settings = plan.settings
+        assert plan.interpreter is not None  # such a plan has one, or _with_python saw to it
+        return _install_into(plan, plan.interpreter, console, cancel, seconds)
     if plan.mode is Mode.PRIVATE:
-        key = f"{f'py{interpreter.minor}' if interpreter else plan.engine}-task-{slug(plan.task_id)}"
-        own = _store(settings.builds_dir / FOLDER, settings, keep=False)
-        lease, built = own.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
-    else:
-        key = plan.key or environment_key(plan, interpreter, settings)
-        shared = _store((settings.store_dir or settings.builds_dir) / FOLDER, settings, keep=True)
-        with _timed(seconds, "lookup"):
-            there = shared.lease(key, console)
-        if there is not None:
-            return _ready(there, reused=True)
-        lease, built = shared.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
-        if built:
-            shared.evict(spare=lease.folder)
+        return _private(plan, console, cancel, seconds)
+    kept = _kept(plan, console, cancel, seconds)
+    if isinstance(kept, EnvironmentResult):
+        return kept
+    console.say(f"The environment is made for this task alone: {kept}")
+    return _private(plan, console, cancel, seconds)
+
+
+def _kept(
+    plan: EnvironmentPlan, console: Console, cancel: Cancel | None, seconds: dict[str, float]
+) -> EnvironmentResult | str:
+    """The environment in the store, found or built; or why it cannot be there."""
+    settings = plan.settings
+    key = plan.key or environment_key(plan, plan.interpreter, settings)
+    shared = _store(store_folder(settings), settings, keep=True)
+    if why := shared.foreign():
+        return why
+    with _timed(seconds, "lookup"):
+        there = shared.lease(key, console)
+    if there is not None:
+        return _ready(there, reused=True)
+    if why := shared.closed() or shared.short():
+        return why
+    make = _maker(plan, key, console, cancel, seconds)
+    try:
+        lease, built = shared.build(key, make, console, cancel, settings.lock_timeout)
+    except Busy as error:
+        return error.message
+    if built:
+        shared.evict(spare=lease.folder)
     return _ready(lease, reused=not built)
+
+
+def _private(
+    plan: EnvironmentPlan, console: Console, cancel: Cancel | None, seconds: dict[str, float]
+) -> EnvironmentResult:
+    interpreter, settings = plan.interpreter, plan.settings
+    key = f"{f'py{interpreter.minor}' if interpreter else plan.engine}-task-{slug(plan.task_id)}"
+    own = _store(settings.builds_dir / FOLDER, settings, keep=False)
+    lease, built = own.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
+    return _ready(lease, reused=not built)
+
+
+def store_folder(settings: EnvironmentSettings) -> Path:
+    """Where environments are that are kept."""
+    return (settings.store_dir or settings.builds_dir) / FOLDER
 
 
 def _ready(lease: Lease, *, reused: bool) -> EnvironmentResult:
@@ -159,7 +190,8 @@ def _install_into(
 
 
 def _store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
-    return Store(root, settings.max_entries, settings.free_space, keep=keep, poisoned=_poisoned(settings))
+    bounds = Bounds(settings.max_entries, settings.max_age, settings.max_size, settings.free_space)
+    return Store(root, bounds, keep=keep, poisoned=_poisoned(settings), squeeze=_squeeze(settings))
 
 
 def _poisoned(settings: EnvironmentSettings) -> Callable[[Path, list[str]], None]:
@@ -169,6 +201,15 @@ def _poisoned(settings: EnvironmentSettings) -> Callable[[Path, list[str]], None
         forget(env, names, settings)
 
     return forget_packages
+
+
+def _squeeze(settings: EnvironmentSettings) -> Callable[[], None]:
+    def prune_downloads() -> None:
+        from clearml_agent_clone.environment.downloads import prune  # noqa: PLC0415 - rare
+
+        prune(settings)
+
+    return prune_downloads
 
 
 @contextmanager

@@ -7,14 +7,18 @@ the last user of the environment is gone. Bytecode is left out: every run may ad
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 Snapshot = dict[str, tuple[int, int]]
 """Relative path → size and time of change (nanoseconds)."""
 
 _SHOWN = 3
+_UNPACKING = 1_000_000_000  # nanoseconds by which files of one package may differ in age, as they were unpacked
 
 
 def take_snapshot(environment: Path) -> Snapshot:
@@ -51,6 +55,44 @@ def shared_among(environment: Path, names: list[str]) -> list[str]:
         if status.st_nlink > 1:
             found.append(name)
     return found
+
+
+def tampered(environment: Path, snapshot: Snapshot) -> list[str]:
+    """Files of a new environment that are not what their packages say, because uv's cache was changed.
+
+    Files are hard links into that cache, so a task that runs now may have written into it through an environment of
+    its own. Only files that are newer than their package's description are looked into; the others cost nothing.
+    """
+    found = []
+    for info in {name.rpartition("/")[0] for name in snapshot if name.endswith(".dist-info/RECORD")}:
+        described = [snapshot[name][1] for name in (f"{info}/METADATA", f"{info}/WHEEL") if name in snapshot]
+        if not described:
+            continue
+        unpacked = min(described) + _UNPACKING
+        site = info.rpartition("/")[0]
+        for path, digest in _recorded(environment / info / "RECORD"):
+            name = f"{site}/{path}"
+            if snapshot.get(name, (0, 0))[1] > unpacked and not _is(environment / name, digest):
+                found.append(name)
+    return sorted(found)
+
+
+def _recorded(record: Path) -> Iterator[tuple[str, str]]:
+    """The files of a package with their SHA-256 digests, as its RECORD has them."""
+    for line in record.read_text(errors="replace").splitlines():
+        path, _, rest = line.rpartition(",")[0].rpartition(",")
+        if rest.startswith("sha256=") and not path.startswith(("../", '"')):
+            yield path, rest.removeprefix("sha256=")
+
+
+def _is(file: Path, digest: str) -> bool:
+    """Whether ``file`` has this digest, or is no hard link and so not from the cache."""
+    try:
+        if file.lstat().st_nlink < 2:
+            return True
+        return base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).rstrip(b"=").decode() == digest
+    except OSError:
+        return True
 
 
 def named(names: list[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -21,7 +23,7 @@ class FileLock:
     """A lock on a file: many may share it, or one has it alone.
 
     The file may be removed by whoever has it alone, so a lock counts only while its file is still in place. The
-    descriptor is not passed on to child processes.
+    descriptor is not passed on to child processes. A file that we may only read can be shared, but not had alone.
     """
 
     path: Path
@@ -37,7 +39,10 @@ class FileLock:
         while True:
             try:
                 if self._handle < 0:
-                    self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                    self._open()
+                if alone and self.read_only:
+                    self.release()
+                    return False
                 fcntl.flock(self._handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except (BlockingIOError, FileNotFoundError) as error:
                 self.release()
@@ -55,19 +60,22 @@ class FileLock:
                 return True
             self.release()
 
-    def wait(self, *, alone: bool, cancel: Cancel | None = None) -> None:
-        """Get the lock, however long that takes.
+    def wait(self, *, alone: bool, cancel: Cancel | None = None, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Get the lock, however long that takes; False when ``give_up`` was true before it was free.
 
         Raises:
             Cancelled: ``cancel`` was set.
         """
         pause = _FIRST_PAUSE
         while not self.take(alone=alone):
+            if give_up():
+                return False
             if cancel is None:
                 time.sleep(pause)
             elif cancel.wait(pause):
                 raise Cancelled
             pause = min(pause * 2, _LONGEST_PAUSE)
+        return True
 
     def release(self) -> None:
         """Let go. Safe to repeat."""
@@ -83,6 +91,11 @@ class FileLock:
     def held(self) -> bool:
         return self._handle >= 0
 
+    @property
+    def read_only(self) -> bool:
+        """Whether we may not write the file, because of its mode or its file system."""
+        return self._handle >= 0 and fcntl.fcntl(self._handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+
     def read(self) -> bytes:
         """What stands in the file (256 bytes at most)."""
         return os.pread(self._handle, 256, 0)
@@ -91,6 +104,22 @@ class FileLock:
         """Replace what stands in the file; its time stamp becomes now."""
         os.pwrite(self._handle, data, 0)
         os.ftruncate(self._handle, len(data))
+
+    def touch(self) -> None:
+        """Make the file's time stamp now."""
+        if self._handle >= 0:
+            os.utime(self._handle)
+
+    def _open(self) -> None:
+        try:
+            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in {errno.EROFS, errno.EACCES}:
+                raise
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                raise error from None
 
     def _in_place(self) -> bool:
         try:

@@ -30,7 +30,10 @@ class EnvironmentSettings:
         install_into: do not make an environment, install into this interpreter: a path, or ``found`` for the one the
             task asks for; empty makes an environment.
         skip: no Python work at all; the task runs with the agent's own interpreter.
+        max_age: seconds after its last use for which an environment is kept; 0 for any number.
+        max_size: bytes that all kept environments may have together; 0 for any number.
         free_space: bytes that must stay free on the disk of the store.
+        lock_timeout: seconds for which a silent builder of the same environment is waited for.
         variables: for the programs that install (git credentials by an askpass program, for instance).
         environ: the agent's own environment: PATH, PYENV_ROOT, PIP_INDEX_URL and their kind.
     """
@@ -54,7 +57,10 @@ class EnvironmentSettings:
     extra_index_url: tuple[str, ...] = ()
     extra_pip_install_flags: tuple[str, ...] = ()
     max_entries: int = 10
+    max_age: float = 0.0
+    max_size: int = 0
     free_space: int = 2_000_000_000
+    lock_timeout: float = 30.0
     variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -91,7 +97,10 @@ class EnvironmentSettings:
             extra_index_url=manager.extra_index_url,
             extra_pip_install_flags=tuple(shlex.split(flags)) if flags else manager.extra_pip_install_flags,
             max_entries=cache.max_entries,
+            max_age=cache.max_age_days * 86400.0,
+            max_size=int(cache.max_size_gb * 1e9),
             free_space=int(cache.free_space_threshold_gb * 1e9),
+            lock_timeout=cache.lock_timeout,
             variables=dict(variables or {}),
             environ=dict(environ),
         )

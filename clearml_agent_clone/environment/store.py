@@ -11,7 +11,8 @@ One folder per environment::
     <root>/<key>.lock   held by whoever builds this key, so that the work is done once
 
 A process that dies, however it dies, leaves locks that the kernel drops. What a dead builder left has no
-``meta.json`` and nobody holds its lease: the next builder of any key sweeps it away.
+``meta.json`` and nobody holds its lease: the next builder of any key sweeps it away. ``upkeep.py`` does that, and
+removes what has been kept for long enough.
 """
 
 from __future__ import annotations
@@ -21,14 +22,25 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.environment.guard import changed_files, named, shared_among, take_snapshot
+from clearml_agent_clone.environment import upkeep
+from clearml_agent_clone.environment.guard import (
+    Snapshot,
+    changed_files,
+    named,
+    shared_among,
+    take_snapshot,
+    tampered,
+)
+from clearml_agent_clone.environment.leases import alone, last_use, state
 from clearml_agent_clone.environment.locks import FileLock
-from clearml_agent_clone.util.boot import boot_id
+from clearml_agent_clone.environment.signs import Silence, signs_of_life
+from clearml_agent_clone.environment.upkeep import Bounds
+from clearml_agent_clone.errors import AgentError, UserError
 from clearml_agent_clone.util.files import private_dir, read_json, write_atomic, write_json
 from clearml_agent_clone.util.process import Cancel, Console
 
@@ -36,15 +48,21 @@ FORMAT = 1
 # The classic agent may keep its own entries beside ours and removes the oldest folders of the cache, except those
 # whose name begins like this: an environment that a task is using must not be among them.
 FOLDER = f"_temp.environments-{FORMAT}"
-_GRACE = 300.0  # seconds after its last use in which an environment is not evicted, leased or not
-_ABANDONED = 600.0  # seconds after which a folder without a name is taken for what a dead builder left
+_FULL = ("disk-full", "No space left", "disk is full")
+
+
+class Busy(AgentError):  # noqa: N818 - named by what to do with it: build elsewhere
+    """Whoever builds the environment has not shown a sign of life for too long."""
+
+    default_code = "store-busy"
 
 
 @attrs.frozen
 class Meta:
     """What is known about a kept environment: written by its builder, read at every use.
 
-    ``variables`` are those that a process in it needs beside ``VIRTUAL_ENV`` and PATH.
+    ``variables`` are those that a process in it needs beside ``VIRTUAL_ENV`` and PATH; ``size`` is the bytes of its
+    files, those shared with uv's cache included.
     """
 
     key: str
@@ -53,6 +71,8 @@ class Meta:
     python: str
     keep: bool = True
     variables: Mapping[str, str] = attrs.Factory(dict)
+    created: float = 0.0
+    size: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Meta | None:
@@ -66,6 +86,8 @@ class Meta:
             python=str(data.get("python", "")),
             keep=bool(data.get("keep", True)),
             variables={str(name): str(value) for name, value in (data.get("variables") or {}).items()},
+            created=float(data.get("created") or 0.0),
+            size=int(data.get("size") or 0),
         )
 
 
@@ -88,6 +110,8 @@ class Lease:
         if self._lock.held:
             self._lock.release()
             self._store.settle(self.folder)
+            if self._store.keep:  # space is looked at where it is needed: before a build
+                upkeep.evict(self._store, space=False)
 
     def fileno(self) -> int:
         """The descriptor that holds the lease. A process that inherits it holds the lease too, as long as it lives."""
@@ -100,22 +124,53 @@ class Store:
 
     Args:
         root: the folder; made when needed.
-        max_entries: how many to keep; those in use stay even when they are more.
-        free_space: bytes that must stay free on its disk.
+        bounds: what is kept; environments in use stay even when they are more.
         keep: False for environments that serve one task each: they go when they are released.
         poisoned: called with an environment and those of its files that a task changed and that share their content
             with uv's cache.
+        squeeze: called when the disk is nearly full, before environments are removed for that: their files may be
+            shared with uv's cache, and then removing them frees nothing.
     """
 
     root: Path
-    max_entries: int = 10
-    free_space: int = 0
+    bounds: Bounds = attrs.Factory(Bounds)
     keep: bool = True
     poisoned: Callable[[Path, list[str]], None] | None = None
+    squeeze: Callable[[], None] | None = None
+
+    def foreign(self) -> str:
+        """Why what is in the store must not be trusted; empty when it may be, or nothing is there."""
+        try:
+            found = self.root.stat()
+        except OSError:
+            return ""
+        if found.st_uid not in {0, os.geteuid()}:
+            return f"{self.root} belongs to another user ({found.st_uid})"
+        if found.st_mode & 0o022:
+            return f"{self.root} can be changed by other users (mode {found.st_mode & 0o7777:04o})"
+        return ""
+
+    def closed(self) -> str:
+        """Why nothing can be built here; empty when it can."""
+        try:
+            private_dir(self.root)
+        except AgentError as error:
+            return error.message
+        return "" if os.access(self.root, os.W_OK | os.X_OK) else f"{self.root} cannot be written"
+
+    def short(self) -> str:
+        """Why nothing more is to be kept here: less space is left than must stay free, whatever is removed."""
+        if self._free() >= self.bounds.free_space:
+            return ""
+        self.evict()
+        free = self._free()
+        if free >= self.bounds.free_space:
+            return ""
+        return f"{free / 1e9:.1f} GB are free at {self.root}, and {self.bounds.free_space / 1e9:g} GB have to stay free"
 
     def lease(self, key: str, console: Console | None = None) -> Lease | None:
         """The environment ``key``, leased; None when it is not there (or no longer fit for use)."""
-        for folder in self._folders(key):
+        for folder in self.folders(key):
             found = self.join(folder, console)
             if found is not None:
                 return found
@@ -133,85 +188,77 @@ class Store:
         make: Callable[[Path], Meta],
         console: Console,
         cancel: Cancel | None = None,
+        patience: float = float("inf"),
     ) -> tuple[Lease, bool]:
         """Build the environment ``key``, or wait for whoever is at it; True when it was built here.
 
         ``make`` gets the path to build at and returns what it built; when it raises, nothing is kept.
+
+        Raises:
+            Busy: whoever builds it has not shown a sign of life for ``patience`` seconds.
+            UserError: the store belongs to somebody else, or cannot be written.
+            Cancelled: while waiting or building.
         """
         private_dir(self.root)
+        if why := self.foreign():
+            raise UserError(why, remedy="Set agent.venvs_dir to a folder of your own", code="store-foreign")
         mutex = FileLock(self.root / f"{key}.lock")
         if not mutex.take(alone=True):
             console.say("Waiting for another task that is building the same environment")
-            mutex.wait(alone=True, cancel=cancel)
+            if not mutex.wait(alone=True, cancel=cancel, give_up=Silence(mutex.path, patience).is_long):
+                raise Busy(f"whoever builds it has shown no sign of life for {patience:g} s (venvs_cache.lock_timeout)")
         try:
-            there = self.lease(key, console) if self.keep else None
-            if there is not None:
-                return there, False
-            self.sweep()
-            return self._make(key, make), True
+            with signs_of_life(mutex):
+                there = self.lease(key, console) if self.keep else None
+                if there is not None:
+                    return there, False
+                self.sweep()
+                return self._make_room_and_make(key, make, console), True
         finally:
             mutex.release()
 
+    def _make_room_and_make(self, key: str, make: Callable[[Path], Meta], console: Console) -> Lease:
+        try:
+            return self._make(key, make, console)
+        except AgentError as error:
+            full = any(word in f"{error.code} {error.message}" for word in _FULL)
+            removed = upkeep.make_room(self) if full and self.keep else []
+            if not removed:
+                raise
+            console.say(f"The disk is full: removed {len(removed)} kept environments that nobody uses, trying again")
+        return self._make(key, make, console)
+
     def settle(self, folder: Path) -> None:
         """After a lease was given up: if it was the last, compare the files, or remove what was for one task."""
-        with _alone(folder) as lock:
+        with alone(folder) as lock:
             if lock is None:
                 return
             if not self.keep:
-                self._discard(folder)
-            elif not self._changed(folder, None):
-                lock.write(_state(clean=True))
+                self.discard(folder)
+            elif not self.changed(folder, None):
+                lock.write(state(clean=True))
 
     def evict(self, spare: Path | None = None) -> list[str]:
-        """Remove the least recently used environments that nobody uses, until number and free space are in bounds."""
-        removed = []
-        by_age = sorted((age, folder) for folder in self._folders() if (age := _last_use(folder)) is not None)
-        left = len(by_age)
-        for last_use, folder in by_age:
-            if left <= max(self.max_entries, 1) and self._free() >= self.free_space:
-                break
-            if folder == spare or time.time() - last_use < _GRACE:
-                continue
-            with _alone(folder) as lock:
-                if lock is not None:
-                    self._discard(folder)
-                    removed.append(folder.name)
-                    left -= 1
-        return removed
+        """Remove environments that nobody uses, the least recently used first, until all is within ``bounds``."""
+        return upkeep.evict(self, spare)
 
     def sweep(self) -> None:
         """Remove what dead builders left, and compare the files of environments whose users died."""
-        for folder in self._folders():
-            with _alone(folder) as lock:
-                if lock is None:
-                    continue
-                if not self.keep or not (folder / "meta.json").exists():
-                    self._discard(folder)
-                elif lock.read() != _state(clean=True) and not self._changed(folder, None):
-                    lock.write(_state(clean=True))
-        for trash in self.root.glob("trash.*"):
-            shutil.rmtree(trash, ignore_errors=True)
-        for unborn in self.root.glob("new.*"):
-            if time.time() - unborn.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(unborn, ignore_errors=True)
-        for file in self.root.glob("*.lock"):
-            mutex = FileLock(file)
-            if not self._folders(file.stem) and mutex.take(alone=True):
-                file.unlink()
-            mutex.release()
+        upkeep.sweep(self)
 
-    def _make(self, key: str, make: Callable[[Path], Meta]) -> Lease:
+    def _make(self, key: str, make: Callable[[Path], Meta], console: Console) -> Lease:
         folder, lock = self._new_folder(key)
         try:
-            meta = make(folder / "env")
+            meta, snapshot = self._made(folder / "env", make, console)
+            size = sum(size for size, _ in snapshot.values())
+            meta = attrs.evolve(meta, created=time.time(), size=size, keep=self.keep)
             write_atomic(folder / "installed.txt", "".join(f"{line}\n" for line in meta.installed), durable=False)
             if self.keep:
-                write_json(folder / "files.json", take_snapshot(folder / "env"), durable=False)
-            lock.write(_state(clean=False))
-            described = {"format": FORMAT, "created": time.time(), **attrs.asdict(meta), "keep": self.keep}
-            write_json(folder / "meta.json", described)
+                write_json(folder / "files.json", snapshot, durable=False)
+            lock.write(state(clean=False))
+            write_json(folder / "meta.json", {"format": FORMAT, **attrs.asdict(meta)})
         except BaseException:  # a cancelled or failed build leaves nothing behind, whatever ended it
-            self._discard(folder)
+            self.discard(folder)
             lock.release()
             raise
         # Between giving up the one kind of lock and getting the other an evictor could step in, but it spares what
@@ -219,62 +266,101 @@ class Store:
         lock.wait(alone=False)
         return Lease(folder, meta, lock, self)
 
+    def _made(self, env: Path, make: Callable[[Path], Meta], console: Console) -> tuple[Meta, Snapshot]:
+        """Have ``env`` built; once more when a task that still runs has changed what it was linked from."""
+        meta = make(env)
+        snapshot = take_snapshot(env)
+        spoiled = tampered(env, snapshot)
+        if not spoiled or self.poisoned is None:
+            return meta, snapshot
+        console.say(f"A task has changed packages in uv's cache ({named(spoiled)}): they are fetched again")
+        self.poisoned(env, spoiled)
+        shutil.rmtree(env)
+        meta = make(env)
+        return meta, take_snapshot(env)
+
     def _new_folder(self, key: str) -> tuple[Path, FileLock]:
         """A folder whose lease is held before anybody can see it under its name."""
-        name = f"{key}.{secrets.token_hex(3)}"
-        unborn = private_dir(self.root / f"new.{name}")
-        lock = FileLock(unborn / "lease")
-        lock.wait(alone=True)
-        folder = unborn.rename(self.root / name)
-        lock.path = folder / "lease"
-        return folder, lock
+        while True:
+            name = f"{key}.{secrets.token_hex(3)}"
+            unborn = private_dir(self.root / f"new.{name}")
+            lock = FileLock(unborn / "lease")
+            with contextlib.suppress(FileNotFoundError):  # somebody took it for what a dead builder left
+                lock.wait(alone=True)
+                folder = unborn.rename(self.root / name)
+                lock.path = folder / "lease"
+                return folder, lock
 
     def _share(self, folder: Path, console: Console | None) -> FileLock | None:
         """Share the lease of ``folder``; None when it is gone or must not be used again."""
         lock = FileLock(folder / "lease")
+        compared = False
         try:
             while True:
                 if lock.take(alone=True):
-                    if lock.read() != _state(clean=True) and self._changed(folder, console):
+                    if lock.read() != state(clean=True) and self.changed(folder, console):
                         lock.release()
                         return None
-                    lock.write(_state(clean=False))
+                    compared = True
+                    lock.write(state(clean=False))
                 if lock.take(alone=False):
+                    if not compared and self._changed_by_its_users(folder, lock, console):
+                        lock.release()
+                        return None
                     return lock
                 time.sleep(0.002)  # somebody compares or removes it; both are short
         except FileNotFoundError:  # removed meanwhile
             return None
 
-    def _changed(self, folder: Path, console: Console | None) -> bool:
+    def changed(self, folder: Path, console: Console | None) -> bool:
         """Whether files differ from what was built; then the environment is gone afterwards. Needs the lock alone."""
-        before = read_json(folder / "files.json")
-        snapshot = {name: (size, stamp) for name, (size, stamp) in before.items()} if isinstance(before, dict) else {}
-        try:
-            names = changed_files(folder / "env", snapshot) if (folder / "env").is_dir() else ["env"]
-        except OSError:  # a task took the right to read a folder away
-            names = ["env"]
+        names = self._differences(folder)
         if not names:
             return False
         if console is not None:
             console.say(f"The kept environment was changed by an earlier task ({named(names)}): it is built anew")
+        self._warn_of(folder, names)
+        self.discard(folder)
+        return True
+
+    def _changed_by_its_users(self, folder: Path, lock: FileLock, console: Console | None) -> bool:
+        """Whether those who use ``folder`` right now have changed it. It stays theirs."""
+        if lock.read_only and lock.read().startswith(b"clean"):  # who can write there does not let us, nor the task
+            return False
+        names = self._differences(folder)
+        if not names:
+            return False
+        if console is not None:
+            console.say(f"A task that is running has changed the kept environment ({named(names)}): another is built")
+        self._warn_of(folder, names)
+        return True
+
+    def _differences(self, folder: Path) -> list[str]:
+        before = read_json(folder / "files.json")
+        snapshot = {name: (size, stamp) for name, (size, stamp) in before.items()} if isinstance(before, dict) else {}
+        try:
+            return changed_files(folder / "env", snapshot) if (folder / "env").is_dir() else ["env"]
+        except OSError:  # a task took the right to read a folder away
+            return ["env"]
+
+    def _warn_of(self, folder: Path, names: list[str]) -> None:
+        """Those of the changed files that are shared have changed elsewhere too."""
         shared = shared_among(folder / "env", names)
         if shared:
             self._doubt_all()
             if self.poisoned is not None:
                 self.poisoned(folder / "env", shared)
-        self._discard(folder)
-        return True
 
     def _doubt_all(self) -> None:
         """Have every other environment compared before its next use: they may share the file that was changed."""
-        for folder in self._folders():
+        for folder in self.folders():
             with contextlib.suppress(OSError):
                 lease = folder / "lease"
                 times = lease.stat()
-                lease.write_bytes(_state(clean=False))
+                lease.write_bytes(state(clean=False))
                 os.utime(lease, ns=(times.st_atime_ns, times.st_mtime_ns))  # it was not used
 
-    def _discard(self, folder: Path) -> None:
+    def discard(self, folder: Path) -> None:
         trash = self.root / f"trash.{secrets.token_hex(6)}"
         try:
             folder.rename(trash)
@@ -282,7 +368,7 @@ class Store:
             trash = folder
         shutil.rmtree(trash, ignore_errors=True)
 
-    def _folders(self, key: str = "") -> list[Path]:
+    def folders(self, key: str = "") -> list[Path]:
         """The folders of environments (of one ``key``), newest first."""
         prefix = f"{key}." if key else ""
         try:
@@ -296,7 +382,7 @@ class Store:
                 ]
         except FileNotFoundError:
             return []
-        return found if len(found) < 2 else sorted(found, key=lambda folder: _last_use(folder) or 0.0, reverse=True)
+        return found if len(found) < 2 else sorted(found, key=lambda folder: last_use(folder) or 0.0, reverse=True)
 
     def _free(self) -> int:
         return shutil.disk_usage(self.root).free
@@ -312,29 +398,3 @@ def hold(folder: Path, poisoned: Callable[[Path, list[str]], None]) -> Lease | N
     if meta is None or not lock.take(alone=False):
         return None
     return Lease(folder, meta, lock, Store(folder.parent, keep=meta.keep, poisoned=poisoned))
-
-
-def _state(*, clean: bool) -> bytes:
-    """What stands in a lease. Clean: nobody used it since its files were compared, and the machine did not go down."""
-    return f"clean {boot_id()}".encode() if clean else b"used"
-
-
-def _last_use(folder: Path) -> float | None:
-    try:
-        return os.stat(folder / "lease").st_mtime  # noqa: PTH116 - called for every environment of the store
-    except OSError:
-        return None
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[FileLock | None]:
-    """Have ``folder`` to oneself inside the block; None when somebody uses it or it is gone."""
-    lock = FileLock(folder / "lease")
-    try:
-        mine = lock.take(alone=True)
-    except FileNotFoundError:
-        mine = False
-    try:
-        yield lock if mine else None
-    finally:
-        lock.release()

@@ -212,6 +212,8 @@ DOCUMENTED = [
     "log_backups",
     "console_max_bytes",
     "python_install",
+    "venvs_cache.max_age_days",
+    "venvs_cache.max_size_gb",
 ]
 DOCUMENTED_API = [
     "api_server",

@@ -13,6 +13,7 @@ import pytest
 
 from clearml_agent_clone.environment.locks import FileLock
 from clearml_agent_clone.environment.store import Lease, Meta, Store, hold
+from clearml_agent_clone.environment.upkeep import Bounds
 from clearml_agent_clone.errors import Cancelled
 from clearml_agent_clone.util.process import Cancel
 from tests.helpers.consoles import Recorder
@@ -37,7 +38,7 @@ def maker(key: str, built: list[str] | None = None, wait: float = 0.0) -> Make:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store", max_entries=2)
+    return Store(tmp_path / "store", Bounds(entries=2))
 
 
 def put(store: Store, key: str) -> Lease:
@@ -130,7 +131,7 @@ def test_what_was_used_a_moment_ago_is_spared(store: Store) -> None:
 
 
 def test_a_full_disk_evicts_all_that_is_not_used(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store", max_entries=10, free_space=10**18)
+    store = Store(tmp_path / "store", Bounds(free_space=10**18))
     for key in ("a", "b"):
         put(store, key).release()
         age(store, key, 10_000)
@@ -195,11 +196,11 @@ def test_a_process_that_inherits_the_lease_holds_it(store: Store) -> None:
         (lease.env / "lib" / "module.py").write_text("its own")
         lease.release()
         age(store, "k", 10_000)
-        assert Store(store.root, max_entries=0, free_space=10**18).evict() == []
-        again = store.lease("k")
-        assert again is not None, "the task is there, whatever became of its runner"
-        again.release()
-        assert lease.env.is_dir()
+        assert Store(store.root, Bounds(entries=0, free_space=10**18)).evict() == []
+        console = Recorder()
+        assert store.lease("k", console) is None, "what it changed is its own"
+        assert "A task that is running has changed the kept environment (lib/module.py)" in console.text
+        assert (lease.env / "lib" / "module.py").read_text() == "its own", "the task is there, whatever became of it"
         task.communicate(b"")
     assert store.lease("k") is None
 
@@ -300,9 +301,11 @@ def test_what_dead_processes_left_is_swept(store: Store) -> None:
     half.mkdir()
     unborn = store.root / "new.dead.2"
     unborn.mkdir()
-    os.utime(unborn, (1, 1))
     (store.root / "new.fresh.1").mkdir()
+    fresh = FileLock(store.root / "new.fresh.1" / "lease")
+    assert fresh.take(alone=True)
     store.sweep()
+    fresh.release()
     assert {path.name for path in store.root.iterdir()} == {lease.folder.name, "k.lock", "new.fresh.1"}
 
 

@@ -1,0 +1,77 @@
+"""What uv keeps of the packages that it fetched and built: how much that is, and how to make it less."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from clearml_agent_clone.environment.settings import EnvironmentSettings
+from clearml_agent_clone.environment.uv_tools import find_uv
+from clearml_agent_clone.errors import AgentError, UserError
+from clearml_agent_clone.util.process import run
+
+_PATIENCE = 300.0
+_LOCK_PATIENCE = "20"  # seconds for which uv waits for another uv that uses the cache
+
+
+def prune(settings: EnvironmentSettings) -> None:
+    """Have uv drop what it can fetch again. Environments keep their files; what was built from source stays.
+
+    Nothing happens when uv cannot: it is only asked where space is short.
+    """
+    try:
+        _ask(settings, ["prune", "--ci"])
+    except (AgentError, OSError):
+        return
+
+
+def clean(settings: EnvironmentSettings, *, everything: bool) -> None:
+    """Have uv drop what it does not need any more, or all that it keeps.
+
+    Raises:
+        UserError: code ``cache-in-use``; it could not, because a task is installing packages right now, for instance.
+    """
+    done = _ask(settings, ["clean"] if everything else ["prune"])
+    if done:
+        raise UserError(f"uv did not clean its cache: {done}", remedy="Try again later", code="cache-in-use")
+
+
+def size_of(folder: Path, *, alone: bool = False) -> int:
+    """Bytes on disk of the files below ``folder``, each counted once.
+
+    Args:
+        folder: where to look.
+        alone: leave out files that are linked from elsewhere too: removing them here frees nothing.
+    """
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    pending = [str(folder)]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:  # it went away meanwhile, or is not ours to read
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            identity = (status.st_dev, status.st_ino)
+            if identity not in seen and not (alone and status.st_nlink > 1):
+                seen.add(identity)
+                total += status.st_blocks * 512
+    return total
+
+
+def _ask(settings: EnvironmentSettings, arguments: Sequence[str]) -> str:
+    """Run ``uv cache``; what it says when it fails."""
+    program, cache = find_uv(settings.environ), settings.uv_cache_dir
+    if not program or cache is None or not cache.is_dir():
+        return ""
+    told = {"UV_CACHE_DIR": str(cache), "UV_LOCK_TIMEOUT": _LOCK_PATIENCE, "NO_COLOR": "1"}
+    done = run([program, "cache", *arguments, "--quiet"], env={**settings.environ, **told}, timeout=_PATIENCE)
+    return "" if done.ok else done.last_line or f"exit code {done.exit_code}"
