@@ -11,9 +11,10 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.errors import AgentError, Cancelled, Fatal, Retryable, UserError
+from clearml_agent_clone.errors import AgentError, Fatal, Retryable, UserError
 from clearml_agent_clone.source.access import Grant, grants_for
 from clearml_agent_clone.source.address import Address, without_user_info
+from clearml_agent_clone.source.lock import held
 from clearml_agent_clone.source.mirror import Found
 from clearml_agent_clone.source.plan import SourcePlan, mirror_folder
 from clearml_agent_clone.util.files import private_dir, write_atomic
@@ -188,22 +189,9 @@ class Mercurial:
             cwd=cwd, env=environ, stdin=stdin, cancel=self.cancel, separate_errors=True,
         )  # fmt: skip
 
-    @contextlib.contextmanager
-    def _locked(self, place: Path) -> Iterator[None]:
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - as for git, few tasks come here
-
-        lock = FileLock(place / "lock", mode=0o600)
-        while True:
-            try:
-                lock.acquire(timeout=0.25, poll_interval=0.05)
-                break
-            except Timeout:
-                if self.cancel is not None and self.cancel.is_set():
-                    raise Cancelled from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def _locked(self, place: Path) -> contextlib.AbstractContextManager[None]:
+        message = f"waiting for another task that pulls {self.address.url}"
+        return held(place, self.cancel, lambda: self.console.say(message))
 
     def _error(self, done: Finished) -> AgentError:
         url, why, text = self.address.url, _last(done), done.errors or done.output

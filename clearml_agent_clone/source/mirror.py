@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +18,18 @@ import attrs
 from clearml_agent_clone.errors import Fatal, UserError
 from clearml_agent_clone.source.address import Address
 from clearml_agent_clone.source.faults import explain, is_corruption, is_no_such_revision
-from clearml_agent_clone.source.git import Git, check_version
+from clearml_agent_clone.source.git import Git
+from clearml_agent_clone.source.habits import Habits
+from clearml_agent_clone.source.incoming import clone
+from clearml_agent_clone.source.lock import held
 from clearml_agent_clone.source.plan import Revision
 from clearml_agent_clone.source.refs import HEADS, REQUESTS, TAGS, local_names, steps
 from clearml_agent_clone.source.stamps import Stamps
 from clearml_agent_clone.source.transfer import Transfer
-from clearml_agent_clone.util.files import private_dir
 from clearml_agent_clone.util.process import Finished
 
 _MANY_PACKS = 40
 _NO_NETWORK = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # a partial clone fetches when it is looked at
-_APPENDED_CONFIG = "[core]\n\tbare = true\n[gc]\n\tauto = 0\n\tpruneExpire = never\n[maintenance]\n\tauto = false\n"
 
 
 @attrs.frozen
@@ -42,33 +42,6 @@ class Found:
     commit: str
     how: str
     branch: str = ""
-
-
-@attrs.frozen
-class Habits:
-    """How a mirror is filled.
-
-    Args:
-        fetch_args: further arguments for ``git fetch``.
-        depth: commits of history that are fetched; 0 for all.
-        filter: of a partial clone, or empty.
-        attempts: how often a transfer is tried when the network fails in its midst.
-        clone_on_fail: clone again when a fetch fails for a reason that lies in the mirror.
-        verbose: show more of what git does.
-    """
-
-    fetch_args: tuple[str, ...] = ()
-    depth: int = 0
-    filter: str = ""
-    attempts: int = 3
-    clone_on_fail: bool = False
-    verbose: bool = False
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Options that ``git clone`` and ``git fetch`` share."""
-        depth = (f"--depth={self.depth}",) if self.depth else ()
-        return (*depth, *(("--verbose",) if self.verbose else ()), "--progress")
 
 
 class _DamagedError(Exception):
@@ -274,62 +247,16 @@ class Mirror:
         for file in (self.path / "objects" / "pack").glob("tmp_*"):
             file.unlink(missing_ok=True)
 
-    # --- cloning -----------------------------------------------------------------------------------------------
+    # --- what both need ----------------------------------------------------------------------------------------
 
     def _clone(self) -> None:
-        """Clone aside and move it into place, so that a mirror is there whole or not at all."""
-        check_version(self._git, self._folder)
-        self._transfer.git = self._git.for_transfer(self._folder)
-        partial = (f"--filter={self._habits.filter}",) if self._habits.filter else ()
         started = time.time()
-        incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._folder))
-        try:
-            finished = self._transfer.run(
-                "clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules",
-                "--no-single-branch", "--origin=origin", *self._habits.options, *partial, "--", self._address.url, incoming,
-                cwd=self._folder, again=incoming,
-            )  # fmt: skip
-            if not finished.ok:
-                raise explain(finished, self._address)
-            self._move_in(incoming / ".git")
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+        clone(self._transfer, self._folder, self._address, self._habits)
         self._stamps.remember(started, None, everything=True)
-
-    def _move_in(self, git_dir: Path) -> None:
-        shutil.rmtree(git_dir / "refs" / "heads", ignore_errors=True)  # its own branch, which nobody would update
-        (git_dir / "refs" / "heads").mkdir(parents=True)
-        with (git_dir / "config").open("a") as config:
-            config.write(_APPENDED_CONFIG)
-        if self.path.exists():
-            old = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._folder))
-            self.path.rename(old / "damaged")
-            git_dir.rename(self.path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            git_dir.rename(self.path)
-
-    # --- what both need ----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that allows to write to the mirror; it is gone with its owner."""
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - a task whose commit is here never locks
-
-        private_dir(self._folder)
-        lock = FileLock(self._folder / "lock", mode=0o600)
-        told = False
-        while True:
-            try:
-                lock.acquire(timeout=0.25, poll_interval=0.05)
-            except Timeout:
-                if not told:
-                    self._transfer.say(f"waiting for another task that fetches {self._address.url}")
-                told = True
-                self._transfer.wait(0)
-                continue
-            break
-        try:
+        """Hold the lock that allows to write to the mirror."""
+        message = f"waiting for another task that fetches {self._address.url}"
+        with held(self._folder, self._git.cancel, lambda: self._transfer.say(message)):
             yield
-        finally:
-            lock.release()

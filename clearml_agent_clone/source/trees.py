@@ -13,7 +13,8 @@ import attrs
 from clearml_agent_clone.source.address import Address
 from clearml_agent_clone.source.checkout import Layout, MissingObjectsError, lay_out
 from clearml_agent_clone.source.git import Git
-from clearml_agent_clone.source.mirror import Found, Habits, Mirror
+from clearml_agent_clone.source.habits import Habits
+from clearml_agent_clone.source.mirror import Found, Mirror
 from clearml_agent_clone.source.plan import Revision, mirror_folder
 from clearml_agent_clone.source.settings import SourceSettings
 
@@ -86,11 +87,13 @@ class Trees:
             self.settings.clone_filter,
             self.settings.lfs_required,
         )
-        had_mirror = mirror.exists
+        had_mirror, identity = mirror.exists, mirror.identity
         if wanted.revision.is_exact and had_mirror:
             with contextlib.suppress(MissingObjectsError):
                 self._lay_out(layout, wanted.revision.name, git)
-                return Found(wanted.revision.name, "mirror"), True
+                if mirror.identity == identity:
+                    return Found(wanted.revision.name, "mirror"), True
+                layout.remove()  # it was replaced meanwhile: some refs may be missing in what was copied from it
         found = self._obtain(mirror, wanted)
         identity = mirror.identity
         try:

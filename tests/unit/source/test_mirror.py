@@ -9,12 +9,14 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from clearml_agent_clone.errors import Cancelled, Fatal, Retryable
-from clearml_agent_clone.source import SourceSettings
+from clearml_agent_clone.source import SourceSettings, checkout
+from clearml_agent_clone.source.checkout import Layout
 from clearml_agent_clone.util.process import Cancel
 from tests.helpers.source_task import task
 
@@ -224,6 +226,31 @@ def test_a_full_disk_is_told_and_leaves_no_mirror(
         fetch(attrs.evolve(settings, environ=environ, attempts=3), repository=str(upstream.path))
     assert caught.value.code == "disk-full"
     assert fetch(repository=str(upstream.path)).commit
+
+
+def test_a_mirror_that_is_replaced_meanwhile(
+    upstream: Upstream, settings: SourceSettings, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout takes no lock: what it copied just when the mirror was away for a moment may lack branches."""
+    url, commit = str(upstream.path), upstream.git("rev-parse", "HEAD")
+    fetch(repository=url, version_num=commit)
+    mirror, taken = mirror_of(settings), []
+
+    def lay_out(layout: Layout, *arguments: Any, **options: Any) -> None:
+        taken.append(layout)
+        if len(taken) == 1:
+            (mirror / "packed-refs").rename(mirror / "away")
+        checkout.lay_out(layout, *arguments, **options)
+        if len(taken) == 1:
+            (mirror / "away").rename(mirror / "packed-refs")
+            shutil.copytree(mirror, mirror.with_name("new"))
+            shutil.rmtree(mirror)
+            mirror.with_name("new").rename(mirror)
+
+    monkeypatch.setattr("clearml_agent_clone.source.trees.lay_out", lay_out)
+    result = fetch(repository=url, version_num=commit)
+    assert len(taken) == 2
+    assert Upstream(result.root).git("rev-parse", "origin/main") == commit
 
 
 def test_waiting_for_another_task_can_be_given_up(
