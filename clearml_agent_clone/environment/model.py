@@ -29,6 +29,7 @@ class EnvironmentRequest:
             root down to it.
         has_repository: the task has a repository, although ``repository_root`` may not be there yet.
         extra: packages that the way of running needs (``nbconvert`` for a notebook), added unless the task names them.
+        image: the task's container image, which may name a prepared conda environment.
     """
 
     requirements: Requirements = attrs.Factory(Requirements)
@@ -38,6 +39,7 @@ class EnvironmentRequest:
     task_id: str = ""
     has_repository: bool = False
     extra: tuple[str, ...] = ()
+    image: str = ""
 
 
 @attrs.frozen
@@ -140,6 +142,23 @@ class Project:
 
 
 @attrs.frozen
+class Stage:
+    """Requirement lines that are installed in one go, before or after others.
+
+    A stage may repeat lines of an earlier one: what is there already and fits is left as it is. Constraints and flags
+    of the plan hold in every stage. Whether a build sees what earlier stages installed is the engine's matter.
+
+    Args:
+        optional: a failure is told in the console, and the next stage goes on.
+        reason: which rule made it a stage of its own; empty for the main one.
+    """
+
+    lines: tuple[str, ...]
+    optional: bool = False
+    reason: str = ""
+
+
+@attrs.frozen
 class Declined:
     """A package manager that was asked for has nothing to do for this task. ``note`` says why; empty says nothing."""
 
@@ -154,7 +173,8 @@ class EnvironmentPlan:
         source: where the requirements come from, for the console.
         interpreter: None when there is none to use (``Mode.NONE``) or when ``install_python`` has to come first.
         install_python: version to install before anything else; empty when the interpreter is there.
-        lines: the requirements as the engine gets them.
+        lines: the requirements as the engine gets them; those of all stages together.
+        stages: the same in the order in which they are installed; empty when all are installed in one go.
         constraints: lines of constraint files.
         engine_flags: further flags of the engine, such as ``--pre``.
         engine_reason: why this engine; empty for the default one.
@@ -176,6 +196,7 @@ class EnvironmentPlan:
     interpreter: Interpreter | None = None
     install_python: str = ""
     lines: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
     constraints: tuple[str, ...] = ()
     engine: str = "uv"
     engine_flags: tuple[str, ...] = ()
