@@ -66,11 +66,20 @@ def _first_that_works(engines: Sequence[Engine], work: Work, attempt: Callable[[
     return engine.name
 
 
+def _lines(work: Work, python: Path) -> None:
+    """Have the requirement lines of ``work.plan`` installed for ``python``."""
+    _first_that_works(_engines(work), work, lambda engine: _install(engine, work, python))
+
+
 def _names(project: Project) -> str:
     return ", ".join(file.name for file in project.files) or "the task"
 
 
 def _engines(work: Work) -> list[Engine]:
+    if work.plan.engine == "conda":
+        from clearml_agent_clone.environment.engines.conda import CondaEngine  # noqa: PLC0415 - by configuration only
+
+        return [CondaEngine(_lines)]
     if work.plan.engine == "pip":
         return [PipEngine()]
     program = find_uv(work.settings.environ)

@@ -49,7 +49,7 @@ def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings)
             return special
         declined = special
     source = choose_source(request, settings)
-    plan = _packages(source, request, settings)
+    plan = plan_lines(source, request, settings)
     if settings.install_into:
         choice = existing_python(request, settings)
         reason = "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL is set"
@@ -80,7 +80,8 @@ def _special(request: EnvironmentRequest, settings: EnvironmentSettings) -> Envi
     return Declined()
 
 
-def _packages(source: Source, request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
+def plan_lines(source: Source, request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
+    """The plan for the requirement lines of ``source``, without an interpreter and without a key."""
     requirements, notes = _rewritten(source.listing.packages, request)
     constraints, more = _rewritten(source.listing.constraints, request)
     named = {requirement.name for requirement in requirements if requirement.name}

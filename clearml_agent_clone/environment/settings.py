@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from clearml_agent_clone.environment.conda.settings import CondaSettings
+
 if TYPE_CHECKING:
     from clearml_agent_clone.config.settings import Settings
 
@@ -34,6 +36,7 @@ class EnvironmentSettings:
         max_size: bytes that all kept environments may have together; 0 for any number.
         free_space: bytes that must stay free on the disk of the store.
         lock_timeout: seconds for which a silent builder of the same environment is waited for.
+        conda: how conda environments are made.
         variables: for the programs that install (git credentials by an askpass program, for instance).
         environ: the agent's own environment: PATH, PYENV_ROOT, PIP_INDEX_URL and their kind.
     """
@@ -61,6 +64,7 @@ class EnvironmentSettings:
     max_size: int = 0
     free_space: int = 2_000_000_000
     lock_timeout: float = 30.0
+    conda: CondaSettings = attrs.Factory(CondaSettings)
     variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -103,6 +107,7 @@ class EnvironmentSettings:
             lock_timeout=cache.lock_timeout,
             variables=dict(variables or {}),
             environ=dict(environ),
+            conda=CondaSettings.from_settings(settings, environ),
         )
 
 

@@ -141,6 +141,7 @@ def environment_plan(
         task_id=task.id,
         has_repository=bool(task.script.repository),
         extra=source.packages if source is not None else (),
+        image=task.container.image,
     )
     return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ, variables))
 

@@ -32,7 +32,7 @@ class UvEngine:
         made = self._run([*argv, "--", str(work.folder)], work)
         if not made.ok:
             raise EngineUnavailable(f"uv cannot make an environment: {made.last_line}")
-        self._seed(work)
+        self.seed(work, work.python, work.interpreter.minor)
 
     def install(self, work: Work, python: Path) -> None:
         if link_mode(self._cache(work), work.scratch) == "copy":
@@ -81,13 +81,13 @@ class UvEngine:
             argv.append("--upgrade")
         return argv
 
-    def _seed(self, work: Work) -> None:
+    def seed(self, work: Work, python: Path, minor: str) -> None:
         """Put in pip (and setuptools below 3.12), as virtualenv would: user code calls them, and nothing else has them.
 
         The files are those that virtualenv carries, so that no index is needed.
         """
-        wheels = [str(wheel) for name, wheel in seeds(work.interpreter.minor) if name not in work.plan.named]
-        argv = [self.program, "pip", "install", "--python", str(work.python), "--offline", "--no-index", "--no-deps"]
+        wheels = [str(wheel) for name, wheel in seeds(minor) if name not in work.plan.named]
+        argv = [self.program, "pip", "install", "--python", str(python), "--offline", "--no-index", "--no-deps"]
         if wheels and not (done := self._run([*argv, "--", *wheels], work)).ok:
             raise EngineUnavailable(f"uv cannot install pip: {done.last_line}")
 
