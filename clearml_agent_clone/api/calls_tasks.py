@@ -42,6 +42,14 @@ class Tasks:
         """
         return Task.from_wire(self._raw(task_id, retry))
 
+    def as_sent(self, task_id: str, *, retry: Retry | None = None) -> Mapping[str, Any]:
+        """The whole task as the server sends it, for programs of the user's that read what we do not.
+
+        Raises:
+            NotFound: there is no task with this id.
+        """
+        return self._raw(task_id, retry)
+
     def find(self, name_or_id: str) -> Task:
         """The task with this id, or else the only one with this name (upper and lower case alike).
 

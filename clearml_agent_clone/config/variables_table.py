@@ -355,6 +355,7 @@ WRITTEN = tuple(
         ("CLEARML_AGENT_SERVICE_TASK", "The task runs in services mode", False),
         ("CLEARML_AGENT_HOST_IP", "Address of the host, inside a container", False),
         ("CLEARML_CUSTOM_BUILD_TASK_CONFIG_JSON", "Task, for agent.custom_build_script", False),
+        ("CLEARML_CUSTOM_BUILD_TASK_CONFIG_FILE", "File with the same, which large diffs do not fit into", False),
         ("CLEARML_TASK_SCRIPT_ENTRY", "Entry point, for agent.custom_build_script", False),
         ("CLEARML_TASK_WORKING_DIR", "Working directory, for agent.custom_build_script", False),
         ("CLEARML_VENV_PATH", "Environment, for agent.custom_build_script", False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 
@@ -18,6 +19,7 @@ from clearml_agent_clone.environment import (
     build_environment,
     plan_environment,
 )
+from clearml_agent_clone.environment.custom_build import BuildOrder, Built, run_build_script
 from clearml_agent_clone.launch.command import Entry
 from clearml_agent_clone.launch.plan import Devices, LaunchPlan, TaskIdentity, plan_launch
 from clearml_agent_clone.runner.job import Job, RunFolder
@@ -46,7 +48,7 @@ class Prepared:
 @attrs.define
 class Preparation:
     """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails, ``on_source``
-    which code the task got; ``token`` is that of ``TaskIdentity``.
+    which code the task got; ``token`` is that of ``TaskIdentity``; ``as_sent`` asks the server for the whole task.
     """
 
     task: Task
@@ -59,6 +61,7 @@ class Preparation:
     on_step: Callable[[str], None]
     on_source: Callable[[SourceResult], None]
     token: str = attrs.field(default="", repr=False)
+    as_sent: Callable[[], Mapping[str, Any]] = dict
 
     def run(self) -> Prepared:
         """Do all steps.
@@ -73,9 +76,10 @@ class Preparation:
         self.on_source(source)
         # requirements may be git repositories: their hosts get the credentials that the task's own code got
         with lend_to_installers(code, self.folder.path) as variables:
-            environment = self._environment(source, variables)
+            built = self._build_script(source, variables)
+            environment = built.as_environment() if built else self._environment(source, variables)
         self.on_step("start")
-        return Prepared(source, environment, self._launch(source, environment))
+        return Prepared(source, environment, self._launch(source, environment, built))
 
     def _source(self, plan: SourcePlan) -> SourceResult:
         begin = time.monotonic()
@@ -85,8 +89,21 @@ class Preparation:
         self.timing.source_reused = tuple(result.reused)
         return result
 
-    def _environment(self, source: SourceResult, variables: Mapping[str, str]) -> EnvironmentResult:
+    def _build_script(self, source: SourceResult, variables: Mapping[str, str]) -> Built | None:
+        """What ``agent.custom_build_script`` made; None where there is none, or it made nothing."""
         self.on_step("environment")
+        script = self.loaded.settings.agent.custom_build_script
+        if not script:
+            return None
+        begin = time.monotonic()
+        task = self.task.script
+        folder, environ = self.folder.path / "custom-build", {**os.environ, **variables}
+        order = BuildOrder(script, self.as_sent(), task.entry_point, task.working_dir, source.root, folder, environ)
+        built = run_build_script(order, self.console, self.cancel)
+        self.timing.environment = time.monotonic() - begin
+        return built
+
+    def _environment(self, source: SourceResult, variables: Mapping[str, str]) -> EnvironmentResult:
         begin = time.monotonic()
         plan = environment_plan(self.task, self.loaded, source, variables)
         for line in plan.describe():
@@ -96,14 +113,17 @@ class Preparation:
         self.timing.environment_reused = result.reused
         return result
 
-    def _launch(self, source: SourceResult, environment: EnvironmentResult) -> LaunchPlan:
+    def _launch(self, source: SourceResult, environment: EnvironmentResult, built: Built | None) -> LaunchPlan:
         agent = self.loaded.settings.agent
         extra = dict(environment.variables)
         if agent.enable_task_env:
             extra.update(self.task.hyperparams.get("Environment", {}))
         job = self.job
+        entry = Entry(self.task.script.binary, source.entry_point, source.working_dir)
+        if built is not None:
+            entry = _entry_of(built, entry)
         return plan_launch(
-            Entry(self.task.script.binary, source.entry_point, source.working_dir),
+            entry,
             TaskIdentity(job.task_id, job.run_id, job.worker_id, self.folder.sdk_config, job.log_level, self.token),
             python=environment.python,
             bin_dir=environment.bin_dir,
@@ -113,6 +133,12 @@ class Preparation:
             optimize=job.optimize,
             python_root=source.root if agent.git.force_root_python_path else None,
         )
+
+
+def _entry_of(built: Built, entry: Entry) -> Entry:
+    """What is started when a program of the user's has made the environment: it may say so, in whole or in part."""
+    folder = built.working_dir or entry.working_dir
+    return Entry(str(built.binary), built.entry_point or entry.entry_point, folder)
 
 
 def source_plan(task: Task, loaded: Loaded, *, by_hand: bool) -> SourcePlan:
@@ -141,7 +167,6 @@ def environment_plan(
         task_id=task.id,
         has_repository=bool(task.script.repository),
         extra=source.packages if source is not None else (),
-        image=task.container.image,
     )
     return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ, variables))
 
@@ -155,6 +180,11 @@ def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:
     say(f"Task {task.id} ({task.name or 'no name'}), status {task.status.value}")
     for line in source_plan(task, loaded, by_hand=True).describe():
         say(line)
+    script = loaded.settings.agent.custom_build_script
+    if script:
+        say(
+            f"agent.custom_build_script {script} is run first; if it answers, what follows about Python does not count."
+        )
     for line in environment_plan(task, loaded, None).describe():
         say(line)
     if task.script.repository:

@@ -192,6 +192,7 @@ class Runner:
             timing,
             on_step=self._on_step,
             token=token,
+            as_sent=lambda: self._client.tasks.as_sent(task.id),
             on_source=lambda source: write_source_back(task, source, self._client.tasks, self._outbox),
         )
         prepared = preparation.run()
