@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from clearml_agent_clone.environment import store
+from clearml_agent_clone.environment.conda import finish_conda
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Interpreter, Mode
 from clearml_agent_clone.environment.settings import EnvironmentSettings
@@ -35,6 +36,8 @@ def build_environment(plan: EnvironmentPlan, console: Console, cancel: Cancel | 
     seconds: dict[str, float] = {}
     with _timed(seconds, "total"):
         result = _build(plan, console, cancel, seconds)
+        if plan.is_conda:
+            result = finish_conda(plan, result)
     return attrs.evolve(result, seconds=seconds)
 
 
@@ -163,6 +166,8 @@ def _maker(
 
 
 def _installed(plan: EnvironmentPlan, interpreter: Interpreter | None, folders: list[str]) -> tuple[str, ...]:
+    if plan.is_conda:
+        return ()  # these are listed where they are written back, which is rare
     from clearml_agent_clone.environment.report import list_installed  # noqa: PLC0415 - not needed on a hit
 
     below = interpreter.packages if interpreter and plan.settings.system_site_packages else ()
@@ -176,15 +181,17 @@ def _install_into(
     from clearml_agent_clone.environment.install import install_packages  # noqa: PLC0415 - rare
 
     engine = ""
-    if plan.lines:
+    told: dict[str, str] = {}
+    if plan.lines or plan.is_conda:
         with tempfile.TemporaryDirectory(prefix="clearml-agent-packages-") as name:
             folder = interpreter.path.parent.parent
-            engine = install_packages(Work(plan, interpreter, folder, Path(name), console, cancel, seconds))
+            engine = install_packages(Work(plan, interpreter, folder, Path(name), console, cancel, seconds, told))
     return EnvironmentResult(
         python=interpreter.path,
         bin_dir=interpreter.path.parent,
         reused=not engine,
         installed=_installed(plan, interpreter, list(interpreter.packages)),
+        variables=told,
         engine=engine,
     )
 
@@ -196,9 +203,11 @@ def _store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
 
 def _poisoned(settings: EnvironmentSettings) -> Callable[[Path, list[str]], None]:
     def forget_packages(env: Path, names: list[str]) -> None:
+        from clearml_agent_clone.environment.conda.cache import forget as forget_conda  # noqa: PLC0415 - rare
         from clearml_agent_clone.environment.uv_tools import forget  # noqa: PLC0415 - rare
 
         forget(env, names, settings)
+        forget_conda(env, names)
 
     return forget_packages
 

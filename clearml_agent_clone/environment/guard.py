@@ -64,9 +64,10 @@ def tampered(environment: Path, snapshot: Snapshot) -> list[str]:
     its own. Only files that are newer than their package's description are looked into; the others cost nothing.
     """
     found = []
+    conda = (environment / "conda-meta").is_dir()
     for info in {name.rpartition("/")[0] for name in snapshot if name.endswith(".dist-info/RECORD")}:
         described = [snapshot[name][1] for name in (f"{info}/METADATA", f"{info}/WHEEL") if name in snapshot]
-        if not described:
+        if not described or (conda and not _by_uv(environment / info)):
             continue
         unpacked = min(described) + _UNPACKING
         site = info.rpartition("/")[0]
@@ -75,6 +76,14 @@ def tampered(environment: Path, snapshot: Snapshot) -> list[str]:
             if snapshot.get(name, (0, 0))[1] > unpacked and not _is(environment / name, digest):
                 found.append(name)
     return sorted(found)
+
+
+def _by_uv(info: Path) -> bool:
+    """Whether uv put the package there. What conda brings has been worked on after pip had described it."""
+    try:
+        return (info / "INSTALLER").read_text().strip() == "uv"
+    except OSError:
+        return False
 
 
 def _recorded(record: Path) -> Iterator[tuple[str, str]]:

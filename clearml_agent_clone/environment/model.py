@@ -212,6 +212,11 @@ class EnvironmentPlan:
     project: Project | None = None
     brings_python: bool = False
 
+    @property
+    def is_conda(self) -> bool:
+        """Whether packages come from conda, and pip's only after them."""
+        return self.project is not None and self.project.kind == "conda"
+
     def describe(self) -> list[str]:
         """Lines for the console and the dry run; URLs are shown without credentials."""
         lines = [f"Python: {self._python()}"]
@@ -258,6 +263,7 @@ class EnvironmentResult:
         seconds: how long each step took.
         engine: what installed the packages; empty when nothing had to be installed.
         lease: keeps the environment from being removed; release it when the user's process is gone.
+        whole: the environment as a set of ``script.requirements``, to be recorded in place of ``installed``.
     """
 
     python: Path | None = None
@@ -268,6 +274,7 @@ class EnvironmentResult:
     seconds: Mapping[str, float] = attrs.Factory(dict)
     engine: str = ""
     lease: Lease | None = attrs.field(default=None, repr=False, eq=False)
+    whole: Mapping[str, object] | None = None
 
 
 _USER_INFO = re.compile(r"(://)[^/@\s]+@")

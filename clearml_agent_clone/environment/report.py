@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -37,12 +37,19 @@ def list_installed(folders: Iterable[Path | str], asked: Iterable[str], root: Pa
     return tuple(found[name] for name in sorted(found))
 
 
-def write_back(old: Requirements, installed: Sequence[str]) -> dict[str, object] | None:
+def write_back(
+    old: Requirements, installed: Sequence[str], whole: Mapping[str, object] | None = None
+) -> dict[str, object] | None:
     """What to record as the task's requirements: the packages used, and once the original text beside them.
 
     None when there is nothing to report: nothing was installed, or it is recorded already.
+
+    Args:
+        old: what is recorded.
+        installed: the packages used.
+        whole: all keys at once, in place of ``installed``.
     """
-    if not installed:
+    if not installed and not whole:
         return None
     lines = list(installed)
     recorded = [line.strip() for line in (old.pip or "").splitlines() if line.strip()]
@@ -53,8 +60,7 @@ def write_back(old: Requirements, installed: Sequence[str]) -> dict[str, object]
         text = result.pop(name, None)
         if text is not None:
             result.setdefault(kept, text)
-    result["pip"] = lines
-    return result
+    return {**result, "pip": lines, **(whole or {})}
 
 
 def _line(name: str, version: str, reference: str, root: Path | None) -> str:

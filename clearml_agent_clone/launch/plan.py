@@ -129,6 +129,8 @@ def plan_launch(
     if bin_dir is not None:
         env["PATH"] = os.pathsep.join(filter(None, [str(bin_dir), env.get("PATH", "")]))
         env["VIRTUAL_ENV"] = str(bin_dir.parent)
+        if "CONDA_PREFIX" in extra:
+            del env["VIRTUAL_ENV"]  # it is none, and programs would look for the files of one
         env.pop("PYTHONHOME", None)
     env["PYTHONPATH"] = os.pathsep.join(_python_path(entry, inherited, python_root))
     env.setdefault("PYTHONIOENCODING", "utf-8")

@@ -222,7 +222,9 @@ class Runner:
 
     def _write_back(self, task: Task, prepared: Prepared) -> None:
         tasks = self._client.tasks
-        packages = write_back(task.script.requirements, prepared.environment.installed)
+        packages = write_back(
+            task.script.requirements, prepared.environment.installed, prepared.environment.whole
+        )
         if packages:
             requirements = Requirements.from_wire(packages)
             self._outbox.put(

@@ -31,12 +31,6 @@ def list_content(prefix: Path, root: Path | None) -> tuple[list[dict[str, Any]],
     return records, lines
 
 
-def listed(prefix: Path, root: Path | None) -> tuple[str, ...]:
-    """One line for every package, for the store."""
-    records, lines = list_content(prefix, root)
-    return (*(f"{record['name']}={record.get('version')}={record.get('build')}" for record in records), *lines)
-
-
 def exported(prefix: Path, root: Path | None) -> dict[str, object]:
     """The whole environment as the classic agent records it: ``pip``, ``conda`` and ``conda_env_json``."""
     records, lines = list_content(prefix, root)
