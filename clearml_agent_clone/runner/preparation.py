@@ -11,6 +11,7 @@ import attrs
 
 from clearml_agent_clone.api.types import Task
 from clearml_agent_clone.config import Loaded
+from clearml_agent_clone.config.passwords import without_passwords
 from clearml_agent_clone.environment import (
     EnvironmentPlan,
     EnvironmentRequest,
@@ -128,7 +129,7 @@ class Preparation:
             python=environment.python,
             bin_dir=environment.bin_dir,
             devices=Devices(job.visible_devices),
-            inherited=os.environ,
+            inherited=without_passwords(os.environ),
             extra=extra,
             optimize=job.optimize,
             python_root=source.root if agent.git.force_root_python_path else None,
@@ -168,7 +169,9 @@ def environment_plan(
         has_repository=bool(task.script.repository),
         extra=source.packages if source is not None else (),
     )
-    return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, os.environ, variables))
+    return plan_environment(
+        request, EnvironmentSettings.from_settings(loaded.settings, without_passwords(os.environ), variables)
+    )
 
 
 def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:

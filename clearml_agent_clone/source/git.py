@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from clearml_agent_clone.config.passwords import without_passwords
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.source.address import without_user_info
 from clearml_agent_clone.util.process import Cancel, Console, Finished, run
@@ -22,7 +23,7 @@ _DROPPED = re.compile(
     r"|TEMPLATE_DIR|EXTERNAL_DIFF|PAGER|EDITOR|SEQUENCE_EDITOR|ALLOW_PROTOCOL|PROTOCOL_FROM_USER"
     r"|DEFAULT_REF_FORMAT|DEFAULT_HASH|QUARANTINE_PATH|REPLACE_REF_BASE|SHALLOW_FILE|GRAFT_FILE"
     r"|(?:[A-Z]+_)?PATHSPECS|TRACE\w*)"
-    r"|SSH_ASKPASS|(?:CLEARML|TRAINS)_(?:AGENT_GIT_PASS|API_SECRET_KEY|API_ACCESS_KEY|AUTH_TOKEN)|LC_\w+|LANG|LANGUAGE"
+    r"|SSH_ASKPASS|(?:CLEARML|TRAINS)_(?:API_SECRET_KEY|API_ACCESS_KEY|AUTH_TOKEN)|LC_\w+|LANG|LANGUAGE"
 )
 
 _SAFETY = {
@@ -99,7 +100,7 @@ def git_environ(environ: Mapping[str, str], *, allow_local: bool) -> dict[str, s
         environ: what to start from; the user's ssh command and ``GIT_CONFIG_*`` entries are kept.
         allow_local: whether ``file://`` and paths may be cloned from.
     """
-    clean = {name: value for name, value in environ.items() if not _DROPPED.fullmatch(name)}
+    clean = {name: value for name, value in without_passwords(environ).items() if not _DROPPED.fullmatch(name)}
     clean.update(
         LC_ALL="C.UTF-8",  # our error messages rest on git's, which it would translate
         GIT_TERMINAL_PROMPT="0",

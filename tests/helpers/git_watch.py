@@ -13,14 +13,19 @@ import attrs
 
 @attrs.define
 class Seen:
-    """What there was to see: command lines and environments, and private files that were not private."""
+    """What there was to see: processes as command line and environment, and private files that were not private."""
 
-    shown: set[bytes] = attrs.Factory(set)
+    processes: set[tuple[bytes, bytes]] = attrs.Factory(set)
     readable: set[str] = attrs.Factory(set)
 
-    def showing(self, *words: str) -> list[bytes]:
-        """Command lines and environments with one of ``words`` in them."""
-        return [text for text in self.shown for word in words if word.encode() in text]
+    def showing(self, *words: str) -> set[str]:
+        """Command lines of processes that show one of ``words`` there or in their environment."""
+        return {
+            command.replace(b"\0", b" ").decode(errors="replace")
+            for command, environ in self.processes
+            for word in words
+            if word.encode() in command + environ
+        }
 
 
 @contextlib.contextmanager
@@ -41,9 +46,8 @@ def _watch(stop: threading.Event, folders: tuple[Path, ...], seen: Seen) -> None
     while not stop.is_set():
         for process in Path("/proc").iterdir():
             if process.name.isdigit() and process.name != own:
-                for name in ("cmdline", "environ"):
-                    with contextlib.suppress(OSError):
-                        seen.shown.add((process / name).read_bytes())
+                with contextlib.suppress(OSError):
+                    seen.processes.add(((process / "cmdline").read_bytes(), (process / "environ").read_bytes()))
         for folder in folders:
             with contextlib.suppress(OSError):  # they come and go while we look
                 for path in folder.rglob("*.git-access-*/*"):

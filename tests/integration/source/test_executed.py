@@ -32,14 +32,9 @@ PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pat
 
 @pytest.fixture
 def agent(shared_server: Server, tmp_path: Path) -> Iterator[Agent]:
-    """One whose configuration has a git password."""
     home = tmp_path / "home"
     home.mkdir()
-    conf = tmp_path / "clearml.conf"
-    user, password = LOGIN
-    conf.write_text(f"{shared_server.conf.read_text()}\nagent {{ git_user: {user}, git_pass: {password} }}\n")
-    conf.chmod(0o600)
-    made = Agent(shared_server, home, {"CLEARML_CONFIG_FILE": str(conf)})
+    made = Agent(shared_server, home)
     yield made
     made.close()
 
@@ -57,21 +52,36 @@ def private(git_host: GitHost, upstream: Upstream) -> GitHost:
     return git_host
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_code_and_package_of_a_private_host(private: GitHost, agent: Agent, upstream: Upstream, installer: str) -> None:
-    """The task's repository and a git requirement get the password; nobody else gets to see it."""
+@pytest.mark.parametrize(("installer", "told"), [("uv", "by configuration"), ("pip", "by flags")])
+def test_code_and_package_of_a_private_host(
+    private: GitHost, agent: Agent, upstream: Upstream, installer: str, told: str
+) -> None:
+    """The task's repository and a git requirement get the password; nobody else gets to see it.
+
+    With flags the agent itself shows it, as its user wanted, and nothing that it starts does.
+    """
+    user, password = LOGIN
+    flags = ["--git-user", user, "--git-pass", password] if told == "by flags" else []
+    conf = agent.home.parent / "clearml.conf"
+    section = "" if flags else f"\nagent {{ git_user: {user}, git_pass: {password} }}\n"
+    conf.write_text(agent.server.conf.read_text() + section)
+    conf.chmod(0o600)
     commit, url = upstream.git("rev-parse", "HEAD"), private.url("project")
     pip = {"pip": f"privlib @ git+{private.url('privlib')}\n"}
     task = agent.task("", repository=url, entry_point="train.py", requirements=pip)
     with watching(agent.home) as seen:
-        done = agent.run("execute", "--id", task, CLEARML_AGENT__AGENT__PACKAGE_MANAGER__TYPE=f'"{installer}"')
+        done = agent.run(
+            "execute", "--id", task, *flags,
+            CLEARML_CONFIG_FILE=str(conf), CLEARML_AGENT__AGENT__PACKAGE_MANAGER__TYPE=f'"{installer}"',
+        )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from a private repository" in done.stdout
     assert any("/privlib/" in path and login for _, path, login in private.asked)
 
-    words = (LOGIN[1],)
-    assert seen.showing("git")
-    assert seen.showing(*words) == []
+    words = (password,)
+    assert {command.split()[0] for command in seen.showing("project")} >= {"git"}
+    showing = [command for command in seen.showing(*words) if not (flags and "clearml_agent_clone" in command)]
+    assert showing == []
     assert seen.readable == set()
     found = files_with(agent.home, *words)  # the parsed configuration is kept, for its owner only
     assert [path for path in found if path.parent.name != "config-cache" or path.stat().st_mode & 0o077] == []

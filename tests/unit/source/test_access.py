@@ -19,6 +19,7 @@ from clearml_agent_clone.source.access import grants_for, lend
 from clearml_agent_clone.source.address import parse_address
 from clearml_agent_clone.source.git import Git, git_environ
 from clearml_agent_clone.util.process import Cancel
+from tests.helpers.git_watch import watching
 
 from .conftest import Fetch, GitHost, Recorder, Upstream
 
@@ -153,25 +154,12 @@ def test_a_bearer_token_is_a_header(git_host: GitHost, fetch: Fetch, settings: S
         fetch(attrs.evolve(settings, credentials=(bad,)), repository=git_host.url("project"))
 
 
-def watch_processes(stop: threading.Event, seen: set[bytes]) -> None:
-    own = str(os.getpid())
-    while not stop.is_set():
-        for process in Path("/proc").iterdir():
-            if not process.name.isdigit() or process.name == own:
-                continue
-            for name in ("cmdline", "environ"):
-                with contextlib.suppress(OSError):
-                    seen.add((process / name).read_bytes())
-
-
 def test_no_secret_in_any_process_or_readable_file(
     git_host: GitHost, fetch: Fetch, settings: SourceSettings, tmp_path: Path
 ) -> None:
     git_host.passwords["127.0.0.1"] = ("me-the-user", "pass-the-word")
     git_host.gate.clear()
     mine = attrs.evolve(settings, credentials=(login("127.0.0.1", "me-the-user", "pass-the-word"),))
-    stop, seen = threading.Event(), set[bytes]()
-    watcher = threading.Thread(target=watch_processes, args=(stop, seen))
     files: list[tuple[int, int]] = []
 
     def look() -> None:
@@ -183,14 +171,12 @@ def test_no_secret_in_any_process_or_readable_file(
         git_host.gate.set()
 
     looker = threading.Thread(target=look)
-    watcher.start()
     looker.start()
-    fetch(mine, repository=git_host.url("project"))
-    stop.set()
-    watcher.join()
+    with watching() as seen:
+        fetch(mine, repository=git_host.url("project"))
     looker.join()
-    assert any(b"http://127.0.0.1" in text for text in seen)  # it saw the clone
-    assert not [text for text in seen if b"pass-the-word" in text or b"me-the-user" in text]
+    assert seen.showing("http://127.0.0.1")  # it saw the clone
+    assert seen.showing("pass-the-word", "me-the-user") == set()
     assert files == [(0o600, 0o700)]
 
 
