@@ -16,6 +16,7 @@ from clearml_agent_clone.environment import store
 from clearml_agent_clone.environment.conda import finish_conda
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Interpreter, Mode
+from clearml_agent_clone.environment.projects import add_checkout
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.store import FOLDER, Busy, Lease, Meta, Store
 from clearml_agent_clone.environment.upkeep import Bounds
@@ -38,6 +39,8 @@ def build_environment(plan: EnvironmentPlan, console: Console, cancel: Cancel | 
         result = _build(plan, console, cancel, seconds)
         if plan.is_conda:
             result = finish_conda(plan, result)
+        elif plan.project is not None:
+            result = add_checkout(plan, result, console, cancel)
     return attrs.evolve(result, seconds=seconds)
 
 
@@ -50,9 +53,12 @@ def hold(python: Path, settings: EnvironmentSettings) -> Lease | None:
     if folder.parent.name != FOLDER:
         return None
     try:
-        return store.hold(folder, _poisoned(settings))
+        lease = store.hold(folder, _poisoned(settings))
     except FileNotFoundError:
         return None
+    if lease is not None and python.parent.parent != lease.env:
+        lease.layer = python.parent.parent
+    return lease
 
 
 def _build(

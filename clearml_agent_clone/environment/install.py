@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clearml_agent_clone.environment.engines import Engine, EngineUnavailable, Work
 from clearml_agent_clone.environment.engines.pip import PipEngine
+from clearml_agent_clone.environment.engines.projects import PROJECT_ENGINES, project_engine
 from clearml_agent_clone.environment.engines.uv import UvEngine
 from clearml_agent_clone.environment.model import Project
 from clearml_agent_clone.environment.uv_tools import find_uv
@@ -72,7 +73,7 @@ def _lines(work: Work, python: Path) -> None:
 
 
 def _names(project: Project) -> str:
-    return ", ".join(file.name for file in project.files) or "the task"
+    return project.files[0].name if project.files else "the task"
 
 
 def _engines(work: Work) -> list[Engine]:
@@ -82,6 +83,8 @@ def _engines(work: Work) -> list[Engine]:
         return [CondaEngine(_lines)]
     if work.plan.engine == "pip":
         return [PipEngine()]
+    if work.plan.project is not None and work.plan.engine in PROJECT_ENGINES:
+        return [project_engine(work)]
     program = find_uv(work.settings.environ)
     if not program:
         work.console.say("uv is not installed. Trying pip")

@@ -132,6 +132,8 @@ class Project:
         files: those whose content decides what is installed; their digests are part of the environment's key.
         arguments: of the engine, from the configuration; part of the key.
         text: what the engine is handed in place of a file; part of the key.
+        places: where the packages come from, for the console; empty when the plan's indexes say it.
+        env_files: files of variables that each task is given.
     """
 
     kind: str
@@ -139,6 +141,8 @@ class Project:
     files: tuple[Path, ...] = ()
     arguments: tuple[str, ...] = ()
     text: str = ""
+    places: str = ""
+    env_files: tuple[Path, ...] = ()
 
 
 @attrs.frozen
@@ -225,7 +229,8 @@ class EnvironmentPlan:
             lines += [f"  {masked(note)}" for note in self.notes]
             why = f" ({self.engine_reason})" if self.engine_reason else ""
             if self.lines or self.project:
-                lines.append(f"Installed by: {self.engine}{why}, from {self.indexes.shown}")
+                places = self.project.places if self.project else ""
+                lines.append(f"Installed by: {self.engine}{why}, from {places or self.indexes.shown}")
             lines.append(f"Environment: {self._where()}")
         else:
             lines += [f"  {masked(note)}" for note in self.notes]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from clearml_agent_clone.environment.conda.settings import CondaSettings
+from clearml_agent_clone.environment.projects.settings import ProjectSettings, forced_manager
 
 if TYPE_CHECKING:
     from clearml_agent_clone.config.settings import Settings
@@ -37,6 +38,7 @@ class EnvironmentSettings:
         free_space: bytes that must stay free on the disk of the store.
         lock_timeout: seconds for which a silent builder of the same environment is waited for.
         conda: how conda environments are made.
+        projects: how poetry and uv projects are read.
         variables: for the programs that install (git credentials by an askpass program, for instance).
         environ: the agent's own environment: PATH, PYENV_ROOT, PIP_INDEX_URL and their kind.
     """
@@ -65,6 +67,7 @@ class EnvironmentSettings:
     free_space: int = 2_000_000_000
     lock_timeout: float = 30.0
     conda: CondaSettings = attrs.Factory(CondaSettings)
+    projects: ProjectSettings = attrs.Factory(ProjectSettings)
     variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -85,7 +88,8 @@ class EnvironmentSettings:
             store_dir=cache.path,
             builds_dir=agent.venvs_dir,
             uv_cache_dir=Path(own_cache).expanduser() if own_cache else kept,
-            manager=manager.type,
+            manager=forced_manager(environ) or manager.type,
+            projects=ProjectSettings.from_settings(manager, environ),
             engine="pip" if environ.get("CLEARML_AGENT_PACKAGE_ENGINE", "").strip().lower() == "pip" else "uv",
             python_binary=agent.python_binary,
             default_python=agent.default_python,

@@ -93,12 +93,16 @@ class Meta:
 
 @attrs.define(eq=False)
 class Lease:
-    """An environment in use. Nobody removes it, or builds into it, until ``release``."""
+    """An environment in use. Nobody removes it, or builds into it, until ``release``.
+
+    ``layer`` is what one task has to itself on top of it, a folder that goes with the lease.
+    """
 
     folder: Path
     meta: Meta
     _lock: FileLock
     _store: Store
+    layer: Path | None = None
 
     @property
     def env(self) -> Path:
@@ -108,6 +112,8 @@ class Lease:
     def release(self) -> None:
         """Say that the task's processes are gone. The last user has the files compared. Safe to repeat."""
         if self._lock.held:
+            if self.layer is not None:
+                shutil.rmtree(self.layer, ignore_errors=True)
             self._lock.release()
             self._store.settle(self.folder)
             if self._store.keep:  # space is looked at where it is needed: before a build
