@@ -21,6 +21,8 @@ _STATE_FIELDS = (
     "status",
     "status_message",
     "status_reason",
+    "started",
+    "last_worker",
     "runtime._abort_callback_timeout",
     "runtime._abort_poll_freq",
     "runtime._abort_callback_completed",

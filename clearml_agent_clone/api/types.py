@@ -153,7 +153,8 @@ class Task:
 class TaskState:
     """What a running task is watched for.
 
-    ``runtime`` holds those of ``_abort_callback_timeout``, ``_abort_poll_freq`` (seconds) and
+    ``started`` is the server's stamp of when it was first set in progress since it was made or reset, ``last_worker`` who
+    has reported it last. ``runtime`` holds those of ``_abort_callback_timeout``, ``_abort_poll_freq`` (seconds) and
     ``_abort_callback_completed`` that the SDK has set.
     """
 
@@ -162,6 +163,8 @@ class TaskState:
     status_message: str = ""
     status_reason: str = ""
     runtime: Mapping[str, Any] = attrs.Factory(dict)
+    started: str = ""
+    last_worker: str = ""
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> TaskState:
@@ -172,6 +175,8 @@ class TaskState:
             status_message=text(data.get("status_message")),
             status_reason=text(data.get("status_reason")),
             runtime=dict(runtime) if isinstance(runtime, Mapping) else {},
+            started=text(data.get("started")),
+            last_worker=text(data.get("last_worker")),
         )
 
 

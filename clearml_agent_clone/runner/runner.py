@@ -140,7 +140,12 @@ class Runner:
     def _watchers(self) -> list[Loop]:
         agent, tasks, task_id = self._loaded.settings.agent, self._client.tasks, self.job.task_id
         longest = agent.abort_callback_max_timeout
-        check = StopCheck(lambda: tasks.status(task_id, retry=ONCE), self.request_stop, longest_callback=longest)
+        check = StopCheck(
+            lambda: tasks.status(task_id, retry=ONCE),
+            self.request_stop,
+            worker_id=self.job.worker_id,
+            longest_callback=longest,
+        )
         interval = agent.task_ping_interval
         return [check, Ping(lambda: tasks.ping(task_id, retry=ONCE), interval)] if interval > 0 else [check]
 

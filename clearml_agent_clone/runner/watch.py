@@ -27,6 +27,10 @@ class SeenTask(Protocol):
     def status_message(self) -> str: ...
     @property
     def runtime(self) -> Mapping[str, Any]: ...
+    @property
+    def started(self) -> str: ...
+    @property
+    def last_worker(self) -> str: ...
 
 
 _OUTSIDE = {
@@ -72,6 +76,16 @@ class StopCheck:
     A reset is believed only when it is seen several times: the server resets a task in more than one write, and
     killing a day's training over a status in between would be worse than five seconds of delay. That the task is gone
     is believed after fifteen seconds: a server may come up before its database has.
+
+    Between two looks a task may be reset, enqueued and taken by another worker. It is in progress then as it was before,
+    but the server has stamped its start anew and names the other worker: it is not ours any more.
+
+    Args:
+        look: asks the server.
+        on_stop: takes the request.
+        worker_id: under which name the task is run here.
+        longest_callback: seconds that an abort callback may take at most.
+        interval: seconds between two looks.
     """
 
     name = "stop-check"
@@ -81,20 +95,28 @@ class StopCheck:
         look: Callable[[], SeenTask | None],
         on_stop: Callable[[StopRequest], None],
         *,
+        worker_id: str,
         longest_callback: float,
         interval: float = STOP_CHECK_INTERVAL,
     ) -> None:
         self._look = look
         self._on_stop = on_stop
+        self._worker_id = worker_id
         self._longest_callback = longest_callback
         self._interval = interval
         self._doubtful: Cause | None = None
         self._seen = 0
+        self._started = ""
 
     def step(self, now: float) -> float:
         """Look once."""
         del now
-        request = judge(self._look(), self._longest_callback)
+        task = self._look()
+        request = judge(task, self._longest_callback)
+        if task is not None and self._is_anothers(task):
+            log.warning("the task was reset, and is run by %s now", task.last_worker)
+            self._on_stop(_request(Cause.RESET))
+            return self._interval
         cause = request.cause if request is not None else None
         self._seen = self._seen + 1 if cause is self._doubtful else 1
         self._doubtful = cause
@@ -104,6 +126,12 @@ class StopCheck:
         elif request is not None:
             self._on_stop(request)
         return self._interval
+
+    def _is_anothers(self, task: SeenTask) -> bool:
+        if task.status is not TaskStatus.IN_PROGRESS or not task.started:
+            return False
+        self._started = self._started or task.started
+        return task.started != self._started and task.last_worker not in {"", self._worker_id}
 
 
 class Ping:

@@ -71,6 +71,22 @@ def test_a_task_that_is_enqueued_again_while_it_runs_ends_and_waits(agent: Agent
     assert [entry["task"] for entry in entries] == [run.task]
 
 
+def test_a_task_that_another_worker_runs_between_two_looks_is_left_to_it(agent: Agent, runs: Runs) -> None:
+    run = runs.start(agent.task(SLEEPER))
+    agent.shows(run.task, "\nup\n")
+    call, user = agent.server.call, run.user
+    call("tasks.reset", task=run.task)
+    agent.enqueue(run.task)
+    runs.pop(run.task)
+    call("tasks.started", task=run.task)
+    call("workers.status_report", worker="another", task=run.task, timestamp=int(time.time() * 1000))
+    begin = time.monotonic()
+    until(lambda: not user.alive)
+    assert time.monotonic() - begin < 5
+    seen = run.ends()
+    assert (seen["status"], seen["last_worker"]) == ("in_progress", "another")
+
+
 # an abort
 
 

@@ -16,6 +16,8 @@ class Seen:
     status: TaskStatus
     status_message: str = ""
     runtime: dict[str, Any] = attrs.Factory(dict)
+    started: str = "first"
+    last_worker: str = "us"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_what_the_server_says_decides(seen: Seen | None, cause: Cause | None) ->
 def test_a_reset_is_believed_at_the_third_look_and_an_abort_at_once() -> None:
     requests: list[StopRequest] = []
     now: list[Seen] = [Seen(TaskStatus.CREATED)]
-    check = StopCheck(lambda: now[0], requests.append, longest_callback=1800)
+    check = StopCheck(lambda: now[0], requests.append, worker_id="us", longest_callback=1800)
     check.step(0)
     check.step(1)
     assert not requests
@@ -60,10 +62,30 @@ def test_a_reset_is_believed_at_the_third_look_and_an_abort_at_once() -> None:
     assert requests[-1].cause is Cause.ABORT
 
 
+def test_a_task_that_another_worker_has_started_since_is_not_ours() -> None:
+    requests: list[StopRequest] = []
+    at_work = Seen(TaskStatus.IN_PROGRESS)
+    now = [at_work]
+    check = StopCheck(lambda: now[0], requests.append, worker_id="us", longest_callback=1800)
+    for seen in (
+        at_work,
+        attrs.evolve(at_work, last_worker="them"),  # somebody has reported it by mistake; nobody has started it
+        attrs.evolve(at_work, started=""),  # half of a reset
+        attrs.evolve(at_work, started="anew"),  # the task has reset itself; or the other has not reported yet
+        attrs.evolve(at_work, started="anew", last_worker=""),
+    ):
+        now[0] = seen
+        check.step(0)
+    assert not requests
+    now[0] = attrs.evolve(at_work, started="anew", last_worker="them")
+    check.step(1)
+    assert [request.cause for request in requests] == [Cause.RESET]
+
+
 def test_that_a_task_is_gone_is_believed_at_the_tenth_look() -> None:
     requests: list[StopRequest] = []
     now: list[Seen | None] = [None]
-    check = StopCheck(lambda: now[0], requests.append, longest_callback=1800)
+    check = StopCheck(lambda: now[0], requests.append, worker_id="us", longest_callback=1800)
     for second in range(9):
         check.step(second)
     now[0] = Seen(TaskStatus.IN_PROGRESS)
