@@ -77,3 +77,20 @@ def test_ssh_requirements_go_where_the_credentials_are(
     with lend_to_installers(made, tmp_path) as variables:
         done = compile_with(variables, "library @ git+ssh://git@127.0.0.1/library", tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_requirements_go_over_ssh_where_that_is_forced(settings: SourceSettings, tmp_path: Path) -> None:
+    """For the forced host, else for that of the task's repository; git itself says where it would go."""
+    for host, wanted in (("", "ssh://me@example.org:2222/x/lib"), ("other.org", "https://example.org/x/lib")):
+        forced = attrs.evolve(settings, force_ssh=True, force_ssh_host=host, force_ssh_user="me", force_ssh_port=2222)
+        made = plan_source(Script(repository="https://example.org/x/main", entry_point="a.py"), forced)
+        with lend_to_installers(made, tmp_path) as variables:
+            done = subprocess.run(
+                ["git", "ls-remote", "--get-url", "https://example.org/x/lib"],
+                env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        assert done.stdout.strip() == wanted

@@ -14,7 +14,7 @@ from clearml_agent_clone.errors import Cancelled, UserError
 from clearml_agent_clone.source import SourceSettings, check_entry_point
 from clearml_agent_clone.util.process import Cancel
 
-from .conftest import Fetch, Recorder, Upstream
+from .conftest import Fetch, GitHost, Recorder, Upstream
 
 
 def mirror_of(settings: SourceSettings) -> Path:
@@ -90,6 +90,20 @@ def test_a_commit_is_found_wherever_it_is(upstream: Upstream, fetch: Fetch) -> N
     other = upstream.commit("a request by its full name")
     upstream.git("update-ref", "refs/merge-requests/3/head", other)
     assert fetch(repository=url, version_num="refs/merge-requests/3/head").commit == other
+
+
+def test_the_users_configuration_is_read_and_never_written(
+    upstream: Upstream, fetch: Fetch, plain_git: Path, git_host: GitHost
+) -> None:
+    """Agents that start together must not fight over ~/.gitconfig; here somebody else holds its lock all the time."""
+    config, lock = plain_git / ".gitconfig", plain_git / ".gitconfig.lock"
+    before = config.read_bytes()
+    lock.touch()
+    try:
+        assert fetch(repository=git_host.url("project")).commit == upstream.git("rev-parse", "HEAD")
+    finally:
+        lock.unlink()
+    assert config.read_bytes() == before
 
 
 def test_a_branch_that_became_a_folder_of_branches(upstream: Upstream, fetch: Fetch) -> None:
