@@ -12,7 +12,6 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.environment import store
 from clearml_agent_clone.environment.conda import finish_conda
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Interpreter, Mode
@@ -50,11 +49,11 @@ def hold(python: Path, settings: EnvironmentSettings) -> Lease | None:
     None when it is not an environment of a store, or gone.
     """
     folder = python.parent.parent.parent
-    if folder.parent.name != FOLDER:
+    if folder.parent.name != FOLDER or (meta := Meta.read(folder)) is None:
         return None
     try:
-        lease = store.hold(folder, _poisoned(settings))
-    except FileNotFoundError:
+        lease = _store(folder.parent, settings, keep=meta.keep).hold(folder)
+    except (FileNotFoundError, UserError):  # gone, or on a file system without locks: then nobody removes it either
         return None
     if lease is not None and python.parent.parent != lease.env:
         lease.layer = python.parent.parent

@@ -48,6 +48,9 @@ FORMAT = 1
 # The classic agent may keep its own entries beside ours and removes the oldest folders of the cache, except those
 # whose name begins like this: an environment that a task is using must not be among them.
 FOLDER = f"_temp.environments-{FORMAT}"
+LAYER = "task."
+"""What the folders begin with that belong to one task, beside the environment."""
+
 _FULL = ("disk-full", "No space left", "disk is full")
 
 
@@ -188,6 +191,18 @@ class Store:
         lock = self._share(folder, console) if meta is not None else None
         return Lease(folder, meta, lock, self) if meta is not None and lock is not None else None
 
+    def hold(self, folder: Path) -> Lease | None:
+        """Share the lease of an environment that a running task uses already, whose runner is gone.
+
+        Its files are not compared: changed or not, the task needs it.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        meta = Meta.read(folder)
+        lock = FileLock(folder / "lease")
+        return Lease(folder, meta, lock, self) if meta is not None and lock.take(alone=False) else None
+
     def build(
         self,
         key: str,
@@ -320,6 +335,8 @@ class Store:
 
     def changed(self, folder: Path, console: Console | None) -> bool:
         """Whether files differ from what was built; then the environment is gone afterwards. Needs the lock alone."""
+        for layer in folder.glob(f"{LAYER}*"):  # of tasks whose runners died
+            shutil.rmtree(layer, ignore_errors=True)
         names = self._differences(folder)
         if not names:
             return False
@@ -392,15 +409,3 @@ class Store:
 
     def _free(self) -> int:
         return shutil.disk_usage(self.root).free
-
-
-def hold(folder: Path, poisoned: Callable[[Path, list[str]], None]) -> Lease | None:
-    """Share the lease of an environment that a running task uses already, whose runner is gone.
-
-    Its files are not compared: changed or not, the task needs it.
-    """
-    meta = Meta.read(folder)
-    lock = FileLock(folder / "lease")
-    if meta is None or not lock.take(alone=False):
-        return None
-    return Lease(folder, meta, lock, Store(folder.parent, keep=meta.keep, poisoned=poisoned))

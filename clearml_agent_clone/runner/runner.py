@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.types import Requirements, Task
 from clearml_agent_clone.config import Loaded
-from clearml_agent_clone.environment import Lease, write_back
+from clearml_agent_clone.environment import EnvironmentSettings, Lease, hold, write_back
 from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
 from clearml_agent_clone.launch.ending import describe
 from clearml_agent_clone.launch.local import Launcher
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 _SHOWN = ("repository", "branch", "version_num", "tag", "entry_point", "working_dir")
 _DISK_PAUSE = 2.0
 _STOP_FILE = "stopping.json"
+_PYTHON = "python"
 
 
 class Runner:
@@ -227,9 +229,7 @@ class Runner:
 
     def _write_back(self, task: Task, prepared: Prepared) -> None:
         tasks = self._client.tasks
-        packages = write_back(
-            task.script.requirements, prepared.environment.installed, prepared.environment.whole
-        )
+        packages = write_back(task.script.requirements, prepared.environment.installed, prepared.environment.whole)
         if packages:
             requirements = Requirements.from_wire(packages)
             self._outbox.put(
@@ -247,7 +247,8 @@ class Runner:
             self._loaded.settings.agent,
             lambda text: say(f"clearml_agent: WARNING: {text}"),
         )
-        self._move(State.RUNNING, limits=limits.to_record())
+        python = prepared.environment.python
+        self._move(State.RUNNING, limits=limits.to_record(), **({_PYTHON: str(python)} if python else {}))
         timing.total = time.time() - job.claimed_at
         if job.queued_at is not None and job.queued_at <= job.claimed_at:
             timing.queued = job.claimed_at - job.queued_at
@@ -296,6 +297,9 @@ class Runner:
         request = StopRequest.from_record(read_json(self.folder.path / _STOP_FILE))
         if request is not None:
             self._stop.resume(request)
+        python = self._journal.facts.get(_PYTHON)
+        if isinstance(python, str):  # nobody shall take its environment away, and we are to let go of it at the end
+            self._lease = hold(Path(python), EnvironmentSettings.from_settings(self._loaded.settings, os.environ))
         outcome = self._recovery(predecessor).run(found)
         if request is None or outcome.cause not in {Cause.EXIT, Cause.RUNNER_LOST}:
             return outcome

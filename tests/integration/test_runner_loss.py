@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -308,3 +309,34 @@ def test_a_runner_killed_between_its_outcome_and_its_last_line_loses_neither(age
         run.succeed()
         assert run.ends()["status"] == "completed"
     assert agent.console(run.task).count("Process completed successfully\n") == 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_adopted_task_keeps_its_environment_and_the_last_runner_lets_go_of_it(
+    agent: Agent, runs: Runs, tmp_path: Path, kept: bool
+) -> None:
+    """Without a store the environment is the task's own: nobody else would remove it."""
+    variables = {} if kept else setting("venvs_cache__path", "") | setting("venvs_dir", str(tmp_path / "builds"))
+    where = agent.home / ".clearml" / "venvs-cache" if kept else tmp_path / "builds"
+    run = runs.start(agent.task(TICKS.replace("COUNT", "40")), variables)
+    run.says("tick 1\n")
+    (lease,) = where.glob("*/*/lease")
+    run.kill()
+    assert not _free(lease), "the keeper holds it"
+    run.succeed()
+    agent.shows(run.task, "tick 20")
+    assert not _free(lease)
+    assert run.ends()["status"] == "completed"
+    assert lease.exists() is kept
+    if kept:
+        assert _free(lease)
+        assert lease.read_text().startswith("clean")
+
+
+def _free(lease: Path) -> bool:
+    with lease.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -21,10 +21,10 @@ import attrs
 from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentResult, Project
 from clearml_agent_clone.environment.projects.editable import Package, read_package
 from clearml_agent_clone.environment.projects.local import Local, read_local
+from clearml_agent_clone.environment.store import LAYER
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.process import Cancel, Console
 
-PREFIX = "task."
 _KINDS = frozenset({"poetry", "uv", "pylock"})
 _SCRIPT = 64 * 1024  # bytes; what is larger is a program of its own and does not name its interpreter in text
 _LONGEST_SHEBANG = 127
@@ -46,7 +46,7 @@ def add_checkout(
         packages = read_local(lease.env)
         if not packages:
             return attrs.evolve(result, variables=variables)
-        layer = lease.folder / f"{PREFIX}{secrets.token_hex(4)}"
+        layer = lease.folder / f"{LAYER}{secrets.token_hex(4)}"
         lease.layer = layer
         _make(layer, lease.env)
         task = _Layer(layer, plan, project, console, cancel)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clearml_agent_clone.environment.locks import FileLock
-from clearml_agent_clone.environment.store import Lease, Meta, Store, hold
+from clearml_agent_clone.environment.store import Lease, Meta, Store
 from clearml_agent_clone.environment.upkeep import Bounds
 from clearml_agent_clone.errors import Cancelled
 from clearml_agent_clone.util.process import Cancel
@@ -209,7 +209,7 @@ def test_an_adopted_environment_is_not_taken_away(store: Store) -> None:
     lease = put(store, "k")
     (lease.env / "lib" / "module.py").write_text("its own")
     lease._lock.release()  # the runner died, the task did not
-    adopted = hold(lease.folder, lambda *_: None)
+    adopted = store.hold(lease.folder)
     assert adopted is not None
     assert adopted.env.is_dir()
     adopted.release()
