@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,10 @@ def test_python(shown: Upstream, fetch: Fetch, entry: str, printed: str) -> None
     assert start(fetch(repository=str(shown.path), entry_point=entry)).splitlines()[-1] == printed.splitlines()[-1]
 
 
-@pytest.mark.parametrize("binary", ["bash", "sh", "/bin/bash"])
+ZSH = pytest.param("zsh", marks=pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh"))
+
+
+@pytest.mark.parametrize("binary", ["bash", "sh", "/bin/bash", ZSH])
 def test_shells(shown: Upstream, fetch: Fetch, binary: str) -> None:
     result = fetch(repository=str(shown.path), binary=binary, entry_point="run.sh a 'b  c' https://h//x")
     assert start(result, binary) == "run.sh|a|b  c|https://h//x|"
