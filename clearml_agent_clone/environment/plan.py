@@ -96,7 +96,7 @@ def plan_lines(source: Source, request: EnvironmentRequest, settings: Environmen
     if engine == "uv" and requirements and pip != Indexes():
         notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")
     mode, why = _mode(requirements, settings)
-    if not requirements:
+    if not requirements and not source.open:
         indexes, told_by_us, flags = Indexes(), Indexes(), ()  # nothing is looked up anywhere
     return EnvironmentPlan(
         mode,

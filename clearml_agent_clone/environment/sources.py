@@ -13,11 +13,14 @@ from clearml_agent_clone.environment.settings import EnvironmentSettings
 
 @attrs.frozen
 class Source:
-    """The list, and what to tell about it. ``waits`` when it will be known only with the checkout."""
+    """The list, and what to tell about it. ``waits`` when it will be known only with the checkout; ``open`` when lines may
+    be added on the way.
+    """
 
     text: str
     listing: Listing
     waits: bool = False
+    open: bool = False
 
 
 def choose_source(request: EnvironmentRequest, settings: EnvironmentSettings) -> Source:
