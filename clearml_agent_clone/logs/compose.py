@@ -15,7 +15,7 @@ from clearml_agent_clone.logs.tail import Tail
 OUTPUT_LEVEL = "DEBUG"
 """The level at which the classic agent reports a task's output."""
 
-READ = 768 * 1024
+READ = 1536 * 1024
 """So many bytes of the spool become one request, as long as that is not larger than allowed."""
 
 _LEAST = 1  # one line, however long

@@ -165,7 +165,7 @@ def open_private_key(data: bytes) -> bytes:
 
 
 def _private_keys(data: bytes) -> Iterator[tuple[int, int]]:
-    if b"-----BEGIN " not in data:
+    if b"-" not in data or b"-----BEGIN " not in data:
         return
     for head in _KEY_HEAD.finditer(data):
         start, stop = head.end(), data.find(_KEY_END, head.end())

@@ -1,7 +1,7 @@
 """Carry a task's console from its spool to the server: in order, within a second, nothing lost, nothing shown twice.
 
 What "delivered" means: the offset is written down after the server's answer. When the agent dies between the two, or
-when an answer gets lost on its way, it is not known whether the server has the last request (at most 1 MiB). With
+when an answer gets lost on its way, it is not known whether the server has the last request (at most 2 MiB). With
 ``arrived`` the shipper asks, and neither repeats nor loses it. Without, it sends that request again. One gap remains:
 a request so slow that the server stores it after it has said twice, a second and a half apart, that it has none.
 """
@@ -22,7 +22,7 @@ import attrs
 from clearml_agent_clone.errors import Cancelled
 from clearml_agent_clone.logs.ahead import Ahead
 from clearml_agent_clone.logs.batch import LARGEST_REQUEST, Batch, Events
-from clearml_agent_clone.logs.compose import OUTPUT_LEVEL, READ, Composer
+from clearml_agent_clone.logs.compose import OUTPUT_LEVEL, Composer
 from clearml_agent_clone.logs.echo import Echo, Screen
 from clearml_agent_clone.logs.fold import Fold
 from clearml_agent_clone.logs.gaps import Gaps
@@ -38,7 +38,7 @@ from clearml_agent_clone.logs.trial import Trial
 
 __all__ = ["OUTPUT_LEVEL", "Delivery", "Shipper"]
 
-_PLENTY = READ // 4
+_PLENTY = 192 * 1024
 _REQUESTS_PER_STEP = 16
 _KEPT = 64 * 1024 * 1024
 _MOST_WAITING = 4 * 1024 * 1024 * 1024

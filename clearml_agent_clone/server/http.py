@@ -100,7 +100,7 @@ class ApiApp:
             version=meta.actual,
             requested=meta.requested,
             ip=_client(http),
-            lines=tuple(line for line in raw.splitlines() if line.strip()) if in_lines else (),
+            lines=tuple(line for line in _lines(raw) if line.strip()) if in_lines else (),
             gone=lambda: _wait_gone(http),
         )
         return request, _body(http, kind, b"" if in_lines else raw)
@@ -145,6 +145,10 @@ def _body(http: HttpRequest, kind: str, raw: bytes) -> dict[str, Any]:
     if http.url.query:
         body = {**body, **parse_arguments(http.url.query)}
     return body
+
+
+def _lines(raw: bytes) -> list[bytes]:
+    return raw.splitlines() if b"\r" in raw else raw.split(b"\n")  # which is many times as fast
 
 
 def _no_number(word: str) -> float:

@@ -10,7 +10,22 @@ from typing import Any
 import attrs
 import pytest
 
+from clearml_agent_clone.api.errors import InvalidRequest, ServerUnreachable
 from clearml_agent_clone.logs import Redactor, Shipper, Spool
+
+
+def away() -> None:
+    raise ServerUnreachable("the server is away")
+
+
+def refused() -> None:
+    raise InvalidRequest(
+        "events.add_batch was refused", endpoint="events.add_batch", status=400, subcode=131, server_message="published"
+    )
+
+
+def nothing() -> None:
+    pass
 
 
 @attrs.define

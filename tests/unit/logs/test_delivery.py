@@ -15,22 +15,14 @@ from clearml_agent_clone.api.errors import EndpointMissing, ServerUnreachable
 from clearml_agent_clone.errors import Cancelled, Fatal
 from clearml_agent_clone.logs import arrived_by
 from clearml_agent_clone.logs.record import RECORD_NAME, load_record
-from tests.unit.logs.conftest import Bench
-
-
-def _away() -> None:
-    raise ServerUnreachable("the server is away")
-
-
-def _nothing() -> None:
-    pass
+from tests.unit.logs.conftest import Bench, away, nothing
 
 
 def test_the_last_delivery_can_be_interrupted_and_a_new_runner_goes_on(bench: Bench) -> None:
     bench.spool.write(b"one\n")
     shipper = bench.shipper(sleep=None)
     shipper.step(bench.clock.now)
-    bench.server.before = _away
+    bench.server.before = away
     bench.spool.write(b"two\nthree")
     timer = threading.Timer(0.1, shipper.interrupt)
     timer.start()
@@ -41,7 +33,7 @@ def test_the_last_delivery_can_be_interrupted_and_a_new_runner_goes_on(bench: Be
     timer.join()
     with pytest.raises(Cancelled):
         shipper.finish()
-    bench.server.before = _nothing
+    bench.server.before = nothing
     assert load_record(bench.folder).done.place.offset == 4
     assert bench.shipper().finish().complete
     assert bench.server.text == "one\ntwo\nthree"
@@ -71,11 +63,11 @@ def test_a_stop_while_waiting_passes_through_and_keeps_the_record(bench: Bench) 
     def stop(_seconds: float) -> None:
         raise Cancelled
 
-    bench.server.before = _away
+    bench.server.before = away
     bench.spool.write(b"one\n")
     with pytest.raises(Cancelled):
         bench.shipper(sleep=stop).finish()
-    bench.server.before = _nothing
+    bench.server.before = nothing
     assert bench.shipper().finish().complete
     assert bench.server.text == "one\n"
 
@@ -110,7 +102,7 @@ def test_a_request_that_comes_through_late_is_not_sent_again(bench: Bench) -> No
     bench.server.before = hold
     bench.spool.write(b"one\n")
     bench.shipper(arrived=bench.server.has).step(bench.clock.now)
-    bench.server.before = _nothing
+    bench.server.before = nothing
     asked = 0
 
     def arrived(stamp: int) -> bool:
@@ -136,7 +128,7 @@ def test_a_server_that_came_back_without_the_last_request_gets_it_again(bench: B
     bench.spool.write(b"one\n")
     shipper = bench.shipper(arrived=bench.server.has)
     shipper.step(bench.clock.now)
-    bench.server.after = _nothing
+    bench.server.after = nothing
     assert shipper.finish().complete
     assert bench.server.text == "one\n"
 
@@ -194,7 +186,7 @@ def test_a_server_that_cannot_be_asked_gets_the_request_again(bench: Bench) -> N
         raise EndpointMissing("no such call", endpoint="events.get_task_log")
 
     def lose() -> None:
-        bench.server.after = _nothing
+        bench.server.after = nothing
         raise ServerUnreachable("no answer", may_have_acted=True)
 
     bench.server.after = lose

@@ -12,26 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from clearml_agent_clone.api.errors import ServerUnreachable
 from clearml_agent_clone.logs import Redactor, Screen, Shipper, Spool
 from clearml_agent_clone.logs.gaps import GAPS_NAME, Gaps
 from clearml_agent_clone.logs.keeper import Keeper
 from clearml_agent_clone.logs.record import load_record
 from clearml_agent_clone.logs.spool import RESERVE
-from tests.unit.logs.conftest import Bench
+from tests.unit.logs.conftest import Bench, away, nothing
 
 MIB = 1 << 20
 LIMIT = 8 * MIB
 NEVER_FULL = 1 << 50
 MISSING = re.compile(r"clearml_agent: WARNING: (\d+) lines \((\d+) bytes\) of the console are missing here: .*\n")
-
-
-def _away() -> None:
-    raise ServerUnreachable("the server is away")
-
-
-def _nothing() -> None:
-    pass
 
 
 def _numbered(begin: int, count: int) -> bytes:
@@ -80,10 +71,10 @@ def _needs_holes(bench: Bench) -> None:
 
 def test_a_flood_while_the_server_is_away_keeps_its_beginning_and_its_end(bench: Bench) -> None:
     shipper = bench.shipper(most_waiting=LIMIT)
-    bench.server.before = _away
+    bench.server.before = away
     count = _flood(bench, shipper, 40)
     assert _used(bench.spool) <= LIMIT + RESERVE + 2 * MIB
-    bench.server.before = _nothing
+    bench.server.before = nothing
     delivery = shipper.finish()
     lines, size = _check(bench.server.text, count)
     assert size > 30 * MIB
@@ -102,9 +93,9 @@ def test_floods_and_outages_by_turns_count_every_line(bench: Bench) -> None:
     shipper = bench.shipper(most_waiting=LIMIT, keep_bytes=MIB)
     count = 0
     for turn in range(3):
-        bench.server.before = _away
+        bench.server.before = away
         count = _flood(bench, shipper, 14, count)
-        bench.server.before = _nothing
+        bench.server.before = nothing
         bench.clock.now += 60
         for _ in range(turn):
             bench.step(shipper)
@@ -119,22 +110,22 @@ def test_floods_and_outages_by_turns_count_every_line(bench: Bench) -> None:
 
 def test_nothing_is_given_up_that_fits(bench: Bench) -> None:
     shipper = bench.shipper(most_waiting=LIMIT)
-    bench.server.before = _away
+    bench.server.before = away
     count = _flood(bench, shipper, 7)
-    bench.server.before = _nothing
+    bench.server.before = nothing
     assert shipper.finish().complete
     assert _check(bench.server.text, count) == (0, 0)
 
 
 def test_a_line_without_end_is_given_up_too(bench: Bench) -> None:
     shipper = bench.shipper(most_waiting=LIMIT)
-    bench.server.before = _away
+    bench.server.before = away
     bench.spool.write(b"begin ")
     for _ in range(20):
         bench.spool.write(b"x" * MIB)
         shipper.keeper.step(bench.clock.now)
     bench.spool.write(b" end\nnext\n")
-    bench.server.before = _nothing
+    bench.server.before = nothing
     delivery = shipper.finish()
     assert delivery.dropped_bytes > 10 * MIB
     assert "x\nclearml_agent: WARNING: 0 lines (" in bench.server.text
@@ -144,11 +135,11 @@ def test_a_line_without_end_is_given_up_too(bench: Bench) -> None:
 def test_no_half_of_a_secret_is_left_where_console_was_given_up(bench: Bench) -> None:
     secret = "a-secret-of-some-length-0123456789"
     shipper = bench.shipper(most_waiting=LIMIT, redactor=Redactor([secret]))
-    bench.server.before = _away
+    bench.server.before = away
     for _ in range(16):
         bench.spool.write(f"{secret} ".encode() * (MIB // (len(secret) + 1)))
         shipper.keeper.step(bench.clock.now)
-    bench.server.before = _nothing
+    bench.server.before = nothing
     assert shipper.finish().dropped_bytes
     assert not re.search("[0-9]{3}|secret-of|some-len", MISSING.sub("", bench.server.text))
 
@@ -194,9 +185,9 @@ def test_what_is_being_read_is_not_given_up(bench: Bench) -> None:
 def test_where_nothing_can_be_freed_nothing_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Spool, "punch", lambda *_: False)
     shipper = bench.shipper(most_waiting=LIMIT)
-    bench.server.before = _away
+    bench.server.before = away
     count = _flood(bench, shipper, 12)
-    bench.server.before = _nothing
+    bench.server.before = nothing
     assert shipper.finish().complete
     assert _check(bench.server.text, count) == (0, 0)
 
@@ -204,12 +195,12 @@ def test_where_nothing_can_be_freed_nothing_is_given_up(bench: Bench, monkeypatc
 def test_a_screen_that_was_held_up_goes_on_behind_what_is_gone(bench: Bench) -> None:
     shown: list[str] = []
     shipper = bench.shipper(most_waiting=LIMIT, keep_bytes=MIB, screens=(Screen(shown.append),))
-    bench.server.before = _away
+    bench.server.before = away
     count = _flood(bench, shipper, 20)
     (echo,) = shipper.echoes
     echo.step(bench.clock.now)
     assert _check("".join(shown), count)[0] > 0
-    bench.server.before = _nothing
+    bench.server.before = nothing
     bench.clock.now += 60
     count = _flood(bench, shipper, 6, count)
     shipper.finish()
