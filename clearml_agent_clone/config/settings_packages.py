@@ -39,6 +39,13 @@ class PackageManagerSettings(Section):
         _PIP_VERSIONS,
         "Which pip to install, as version specifiers with optional markers; empty for the latest",
     )
+    pip_engine: str = key(
+        _PM + "pip_engine",
+        choice("auto", "uv", "pip"),
+        "auto",
+        "What installs requirement lines: uv, the real pip, or uv unless a pinned pip or a flag asks for the real one",
+        own=True,
+    )
     poetry_version: tuple[str, ...] = key(_PM + "poetry_version", WORDS, None, "Which poetry to install")
     poetry_install_extra_args: tuple[str, ...] = key(
         _PM + "poetry_install_extra_args", WORDS, None, "Further arguments of poetry install", embeds=True

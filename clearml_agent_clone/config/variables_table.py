@@ -195,6 +195,12 @@ FORCE_SYSTEM_SITE_PACKAGES = V(
 CUSTOM_BUILD_SCRIPT = V(
     "CLEARML_AGENT_CUSTOM_BUILD_SCRIPT", TEXT, "Program that builds the environment", "agent.custom_build_script"
 )
+PACKAGE_ENGINE = V(
+    "CLEARML_AGENT_PACKAGE_ENGINE",
+    choice("auto", "uv", "pip"),
+    "What installs requirement lines",
+    _PM + "pip_engine",
+)
 PYTORCH_RESOLVE = V(
     "CLEARML_AGENT_PACKAGE_PYTORCH_RESOLVE",
     choice("pip", "direct", "none"),

@@ -82,11 +82,11 @@ def _engines(work: Work) -> list[Engine]:
 
         return [CondaEngine(_lines)]
     if work.plan.engine == "pip":
-        return [PipEngine()]
+        return [PipEngine(find_uv(work.settings.environ))]
     if work.plan.project is not None and work.plan.engine in PROJECT_ENGINES:
         return [project_engine(work)]
     program = find_uv(work.settings.environ)
     if not program:
         work.console.say("uv is not installed. Trying pip")
         return [PipEngine()]
-    return [UvEngine(program), PipEngine()]
+    return [UvEngine(program), PipEngine(program)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 from clearml_agent_clone.environment.model import EnvironmentPlan, Interpreter, Project
@@ -31,7 +32,8 @@ def environment_key(plan: EnvironmentPlan, interpreter: Interpreter | None, sett
         [_digest(Path(file)) for file in plan.indexes.constraints],
         plan.engine,
         plan.engine_flags,
-        [] if plan.engine == "uv" else settings.extra_pip_install_flags,
+        _flags(settings.extra_pip_install_flags) if plan.lines else [],
+        plan.pip,
         settings.force_upgrade,
         # The index set decides what a name means; who asks does not.
         without_secrets(plan.indexes.main),
@@ -44,6 +46,13 @@ def environment_key(plan: EnvironmentPlan, interpreter: Interpreter | None, sett
     return (
         f"{f'py{interpreter.minor}' if interpreter else plan.engine}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     )
+
+
+def _flags(flags: Sequence[str]) -> tuple[str, ...]:
+    """Those that say what is installed; where from is said by the index set."""
+    from clearml_agent_clone.environment.engine_choice import parse_flags  # noqa: PLC0415 - few configure any
+
+    return parse_flags(flags).words if flags else ()
 
 
 def _project(project: Project | None) -> list[object] | None:

@@ -180,7 +180,9 @@ class EnvironmentPlan:
         lines: the requirements as the engine gets them; those of all stages together.
         stages: the same in the order in which they are installed; empty when all are installed in one go.
         constraints: lines of constraint files.
-        engine_flags: further flags of the engine, such as ``--pre``.
+        engine_flags: what requirement files say with pip's flags, such as ``--pre``.
+        pip: the pip that goes into the environment to install the packages, as requirement lines with markers; empty
+            for the one that virtualenv carries.
         engine_reason: why this engine; empty for the default one.
         indexes: where packages come from, pip's own configuration included.
         pip_indexes: the same without pip's own configuration, for a real pip, which reads that by itself.
@@ -205,6 +207,7 @@ class EnvironmentPlan:
     engine: str = "uv"
     engine_flags: tuple[str, ...] = ()
     engine_reason: str = ""
+    pip: tuple[str, ...] = ()
     indexes: Indexes = attrs.Factory(Indexes)
     pip_indexes: Indexes = attrs.Factory(Indexes)
     key: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from clearml_agent_clone.environment.engine_choice import choose_engine, parse_flags
 from clearml_agent_clone.environment.indexes import from_pip, with_options
 from clearml_agent_clone.environment.interpreter import SHELLS, choose_interpreter, existing_python
 from clearml_agent_clone.environment.keys import environment_key
@@ -12,22 +13,6 @@ from clearml_agent_clone.environment.model import Declined, EnvironmentPlan, Env
 from clearml_agent_clone.environment.requirements import Requirement, normal, rewrite
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.sources import Source, choose_source
-
-# What pip's flags are called by uv; empty for those that mean nothing to it and change nothing.
-_UV_FLAGS = {
-    "--pre": "--pre",
-    "--no-deps": "--no-deps",
-    "--upgrade": "--upgrade",
-    "-U": "--upgrade",
-    "--no-build-isolation": "--no-build-isolation",
-    "--require-hashes": "--require-hashes",
-    "--no-cache-dir": "--no-cache",
-    "--prefer-binary": "",
-    "--no-input": "",
-    "--no-warn-script-location": "",
-    "--disable-pip-version-check": "",
-    "--use-deprecated=legacy-resolver": "",
-}
 
 
 def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
@@ -89,11 +74,14 @@ def plan_lines(source: Source, request: EnvironmentRequest, settings: Environmen
     requirements += added
     notes += [f"{requirement.text}: added, the way the task is run needs it" for requirement in added]
     pip, told = from_pip(settings.environ)
-    options = with_options(pip, settings.extra_index_url, source.listing.options, settings.environ)
-    engine, reason, flags = _engine(settings)
-    indexes, flags = options.indexes, (*options.flags, *flags)
-    told_by_us = with_options(Indexes(), settings.extra_index_url, source.listing.options, settings.environ).indexes
-    if engine == "uv" and requirements and pip != Indexes():
+    configured = parse_flags(settings.extra_pip_install_flags)
+    said = (*source.listing.options, *configured.places)
+    options = with_options(pip, settings.extra_index_url, said, settings.environ)
+    choice = choose_engine(settings.installing, configured, requirements)
+    notes += choice.notes
+    indexes, flags = options.indexes, options.flags
+    told_by_us = with_options(Indexes(), settings.extra_index_url, said, settings.environ).indexes
+    if choice.name == "uv" and requirements and pip != Indexes():
         notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")
     mode, why = _mode(requirements, settings)
     if not requirements and not source.open:
@@ -105,9 +93,10 @@ def plan_lines(source: Source, request: EnvironmentRequest, settings: Environmen
         source=source.text,
         lines=tuple(dict.fromkeys(requirement.text for requirement in requirements)),
         constraints=tuple(requirement.text for requirement in constraints),
-        engine=engine,
-        engine_flags=tuple(dict.fromkeys(flags)),
-        engine_reason=reason,
+        engine=choice.name,
+        engine_flags=flags,
+        engine_reason=choice.reason,
+        pip=choice.pip,
         indexes=indexes,
         pip_indexes=told_by_us,
         notes=(*source.listing.notes, *notes, *more, *options.notes),
@@ -136,16 +125,3 @@ def _mode(requirements: list[Requirement], settings: EnvironmentSettings) -> tup
     if loose is not None:
         return Mode.PRIVATE, f'what "{loose.text}" contains may change'
     return Mode.STORED, ""
-
-
-def _engine(settings: EnvironmentSettings) -> tuple[str, str, tuple[str, ...]]:
-    """Name, reason and flags of the engine."""
-    flags = settings.extra_pip_install_flags
-    if settings.engine == "pip":
-        return "pip", "CLEARML_AGENT_PACKAGE_ENGINE asks for it", ()
-    foreign = [
-        flag for flag in flags if flag not in _UV_FLAGS and not flag.startswith(("--no-binary=", "--only-binary="))
-    ]
-    if foreign:
-        return "pip", f"extra_pip_install_flags has {foreign[0]}, which uv does not know", ()
-    return "uv", "", tuple(known for flag in flags if (known := _UV_FLAGS.get(flag, flag)))

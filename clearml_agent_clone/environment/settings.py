@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from clearml_agent_clone.environment.conda.settings import CondaSettings
+from clearml_agent_clone.environment.install_settings import InstallSettings
 from clearml_agent_clone.environment.projects.settings import ProjectSettings, forced_manager
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class EnvironmentSettings:
         builds_dir: where an environment that cannot be kept is built (``venvs_dir``).
         uv_cache_dir: uv's cache; best on the file system of ``store_dir``, because then files are linked. None throws
             downloads away after each build.
-        engine: what installs pip requirements, ``uv`` or ``pip``.
+        installing: with what requirement lines are installed.
         install_into: do not make an environment, install into this interpreter: a path, or ``found`` for the one the
             task asks for; empty makes an environment.
         skip: no Python work at all; the task runs with the agent's own interpreter.
@@ -48,7 +49,7 @@ class EnvironmentSettings:
     builds_dir: Path
     uv_cache_dir: Path | None = None
     manager: str = "pip"
-    engine: str = "uv"
+    installing: InstallSettings = attrs.Factory(InstallSettings)
     python_binary: str = ""
     default_python: str = ""
     ignore_requested_python_version: bool = False
@@ -90,7 +91,7 @@ class EnvironmentSettings:
             uv_cache_dir=Path(own_cache).expanduser() if own_cache else kept,
             manager=forced_manager(environ) or manager.type,
             projects=ProjectSettings.from_settings(manager, environ),
-            engine="pip" if environ.get("CLEARML_AGENT_PACKAGE_ENGINE", "").strip().lower() == "pip" else "uv",
+            installing=InstallSettings.from_settings(settings, environ),
             python_binary=agent.python_binary,
             default_python=agent.default_python,
             ignore_requested_python_version=agent.ignore_requested_python_version,

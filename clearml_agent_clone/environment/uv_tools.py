@@ -55,6 +55,12 @@ def link_mode(cache: Path, target: Path) -> str:
     return "hardlink" if _can(cache, target, os.link) else "copy"
 
 
+def link_with(mode: str) -> Callable[[str, str], object]:
+    """What makes a file (its second argument) from another in the way that ``link_mode`` named."""
+    links: dict[str, Callable[[str, str], object]] = {"clone": _clone, "hardlink": os.link}
+    return links.get(mode, shutil.copyfile)
+
+
 def _can(cache: Path, target: Path, link: Callable[[str, str], None]) -> bool:
     here = target / f"link-{os.getpid()}"
     try:

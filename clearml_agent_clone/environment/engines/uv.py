@@ -6,16 +6,21 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.environment.engines import EngineUnavailable, Witness, Work
-from clearml_agent_clone.environment.failures import Failure, diagnose
-from clearml_agent_clone.environment.model import Indexes
-from clearml_agent_clone.environment.uv_tools import link_mode
+from clearml_agent_clone.environment.engine_choice import parse_flags, uv_flags
+from clearml_agent_clone.environment.engines import EngineUnavailable, Work
+from clearml_agent_clone.environment.engines.running import Command, attempt
+from clearml_agent_clone.environment.engines.stages import install_stages
+from clearml_agent_clone.environment.failures import Failure
+from clearml_agent_clone.environment.model import Indexes, Stage
+from clearml_agent_clone.environment.progress import growth
+from clearml_agent_clone.environment.seeds import plant
+from clearml_agent_clone.environment.uv_tools import link_mode, link_with
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, write_atomic
 from clearml_agent_clone.util.process import Console, Finished, run
 
-_FLAGS = {"--pre": "--prerelease=allow", "--require-hashes": "--require-hashes"}
 _UNPACKED = "uv-cache"
+_LONG_TIMEOUT = 60.0
 
 
 @attrs.frozen
@@ -39,34 +44,39 @@ class UvEngine:
             work.console.say(
                 "uv's cache is on another disk than the environments, so files are copied, which takes longer"
             )
-        argv = self._install_argv(work, python)
-        failure = self._attempt(argv, work)
+        failure = install_stages(work, lambda stage: self._stage(stage, work, python))
         if failure is None:
             return
-        if failure.conflict and work.plan.pins:
-            work.console.say(
-                "The recorded versions contradict each other. They were used together where they were recorded, so "
-                "they are installed as recorded."
-            )
-            overrides = work.scratch / "recorded.txt"
-            write_atomic(overrides, "".join(f"{pin}\n" for pin in work.plan.pins), durable=False)
-            failure = self._attempt([*argv, "--override", str(overrides)], work)
-            if failure is None:
-                return
         if failure.engine_only:
             raise EngineUnavailable(f"uv gave up: {failure.message}")
-        newest = self._newest(failure.package, work, python) if failure.package else ""
+        newest = self._newest(failure.package, work, python) if failure.list_versions else ""
         raise failure.error(newest)
 
-    def _attempt(self, argv: list[str], work: Work) -> Failure | None:
-        witness = Witness(work.console)
-        done = self._run(argv, work, witness)
-        return None if done.ok else diagnose(witness.testimony(done.output), work.plan.indexes.shown)
+    def _stage(self, stage: Stage, work: Work, python: Path) -> Failure | None:
+        argv = self.install_argv(stage, work, python)
+        failure = self._attempt(argv, work)
+        if failure is None or not failure.conflict or not work.plan.pins:
+            return failure
+        work.console.say(
+            "The recorded versions contradict each other. They were used together where they were recorded, so "
+            "they are installed as recorded."
+        )
+        overrides = work.scratch / "recorded.txt"
+        write_atomic(overrides, "".join(f"{pin}\n" for pin in work.plan.pins), durable=False)
+        return self._attempt([*argv, "--override", str(overrides)], work)
 
-    def _install_argv(self, work: Work, python: Path) -> list[str]:
+    def _attempt(self, argv: list[str], work: Work) -> Failure | None:
+        command = Command(argv, self._environment(work), work.scratch, fetched=growth(self._cache(work)))
+        try:
+            return attempt(command, work)
+        except (UserError, OSError) as error:  # not there, not executable, built for another machine
+            raise EngineUnavailable(f"uv does not start: {error}") from error
+
+    def install_argv(self, stage: Stage, work: Work, python: Path) -> list[str]:
+        """The command that installs ``stage`` for ``python``; writes the files that it names."""
         plan = work.plan
         requirements = work.scratch / "requirements.txt"
-        write_atomic(requirements, "".join(f"{line}\n" for line in plan.lines), durable=False)
+        write_atomic(requirements, "".join(f"{line}\n" for line in stage.lines), durable=False)
         argv = [self.program, "pip", "install", "--python", str(python), "--requirement", str(requirements)]
         if plan.constraints:
             constraints = work.scratch / "constraints.txt"
@@ -74,10 +84,11 @@ class UvEngine:
             argv += ["--constraint", str(constraints)]
         for file in plan.indexes.constraints:
             argv += ["--constraint", file]
-        argv += [_FLAGS.get(flag, flag) for flag in plan.engine_flags]
+        flags = parse_flags(work.settings.extra_pip_install_flags)
+        argv += dict.fromkeys((*uv_flags(plan.engine_flags), *flags.for_uv))
         if plan.indexes.none:
             argv.append("--no-index")
-        if work.settings.force_upgrade:
+        if work.settings.force_upgrade and "--upgrade" not in argv:
             argv.append("--upgrade")
         return argv
 
@@ -86,10 +97,22 @@ class UvEngine:
 
         The files are those that virtualenv carries, so that no index is needed.
         """
-        wheels = [str(wheel) for name, wheel in seeds(minor) if name not in work.plan.named]
+        cache = self._cache(work)
+        link = link_with(link_mode(cache, work.scratch))
+        wheels = [
+            str(wheel)
+            for name, wheel in seeds(minor)
+            if name not in work.plan.named and not plant(wheel, python.parent.parent, minor, cache, link)
+        ]
         argv = [self.program, "pip", "install", "--python", str(python), "--offline", "--no-index", "--no-deps"]
         if wheels and not (done := self._run([*argv, "--", *wheels], work)).ok:
             raise EngineUnavailable(f"uv cannot install pip: {done.last_line}")
+
+    def install_pip(self, specs: tuple[str, ...], work: Work, python: Path) -> Failure | None:
+        """Put the pip that ``specs`` ask for into the environment of ``python``, where it replaces another."""
+        argv = [self.program, "pip", "install", "--python", str(python)]
+        argv += ["--no-index"] if work.plan.indexes.none else []
+        return self._attempt([*argv, "--", *specs], work)
 
     def _newest(self, package: str, work: Work, python: Path) -> str:
         """The newest version of ``package`` that the indexes have for this interpreter; empty when they have none."""
@@ -120,14 +143,27 @@ class UvEngine:
         return work.variables(
             {
                 "NO_COLOR": "1",
-                "UV_NO_PROGRESS": "1",
                 "UV_PYTHON_DOWNLOADS": "never",
                 "UV_CACHE_DIR": str(cache),
                 "UV_LINK_MODE": link_mode(cache, work.scratch),
                 "UV_BREAK_SYSTEM_PACKAGES": work.settings.environ.get("PIP_BREAK_SYSTEM_PACKAGES", "0"),
+                **_patience(work),
                 **index_variables(work.plan.indexes),
             }
         )
+
+
+def _patience(work: Work) -> dict[str, str]:
+    """How often uv itself tries a request again: four times a long timeout is not what its author had in mind."""
+    environ = work.settings.environ
+    if environ.get("UV_HTTP_RETRIES"):
+        return {}
+    if retries := environ.get("PIP_RETRIES", "").strip():
+        return {"UV_HTTP_RETRIES": retries}
+    try:
+        return {"UV_HTTP_RETRIES": "1"} if float(work.plan.indexes.timeout or "0") > _LONG_TIMEOUT else {}
+    except ValueError:
+        return {}
 
 
 def index_variables(indexes: Indexes) -> dict[str, str]:

@@ -212,6 +212,7 @@ DOCUMENTED = [
     "log_backups",
     "console_max_bytes",
     "python_install",
+    "package_manager.pip_engine",
     "venvs_cache.max_age_days",
     "venvs_cache.max_size_gb",
 ]

@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from clearml_agent_clone.environment import EnvironmentSettings, hold
+from clearml_agent_clone.environment.install_settings import InstallSettings
 from clearml_agent_clone.errors import Cancelled, UserError
 from clearml_agent_clone.util.process import Cancel
 from tests.helpers.consoles import Recorder
@@ -118,7 +119,7 @@ def test_pip_does_the_same_slower(
         result = build("beta\ntool")
         assert "uv is not installed. Trying pip" in console.lines
     else:
-        result = build("beta\ntool", engine="pip")
+        result = build("beta\ntool", installing=InstallSettings("pip"))
     assert result.engine == "pip"
     assert result.installed == ("alpha==2.0", "beta==1.0", "tool==1.0")
     assert result.bin_dir is not None
@@ -262,7 +263,7 @@ def test_a_password_of_an_index_is_in_no_argument_and_no_line(
 ) -> None:
     environ = served_by(settings, index).environ
     text = f"--index-url {environ['PIP_INDEX_URL']}\nbeta\n"  # in the requirements, where both engines must be told
-    result = build(text, environ={**environ, "PIP_INDEX_URL": ""}, engine=engine)
+    result = build(text, environ={**environ, "PIP_INDEX_URL": ""}, installing=InstallSettings(engine))
     assert result.installed == ("alpha==2.0", "beta==1.0")
     assert any("beta" in path for path in index.served)
     assert any("install" in argv for argv in index.seen_argv)

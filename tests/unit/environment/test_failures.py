@@ -76,16 +76,15 @@ _PYTHON = """error: No solution found when resolving dependencies
         (
             _OLD_CONFLICT,
             (
-                "the packages contradict each other: Because requests==2.28.0 depends on urllib3>=1.21.1,<1.27 and you "
-                "require requests==2.28.0, we can conclude that you require urllib3>=1.21.1,<1.27. And because you require "
-                "urllib3==2.2.0, we can conclude that your requirements are unsatisfiable."
+                "the packages contradict each other: requests==2.28.0 needs urllib3>=1.21.1,<1.27 and the task asks for "
+                "urllib3==2.2.0"
             ),
         ),
         (
             _PIP_CONFLICT,
-            "the packages contradict each other: The user requested numpy==1.20.0 pandas 2.1.0 depends on numpy>=1.23.2",
+            "the packages contradict each other: the task asks for numpy==1.20.0 and pandas 2.1.0 needs numpy>=1.23.2",
         ),
-        (_BUILD, "package bad could not be built: ModuleNotFoundError: No module named 'nope'"),
+        (_BUILD, "package bad could not be built: its build imports nope without asking for it"),
         (
             (
                 "error: Request failed after 3 retries in 5.7s\n  cause: Failed to fetch: http://h:9/simple/six/\n"

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from clearml_agent_clone.environment.install_settings import InstallSettings
 from clearml_agent_clone.errors import UserError
 
 from .conftest import Build
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("engine", ["uv", "pip"])
 def test_packages_from_the_real_index(build: Build, engine: str) -> None:
     try:
-        result = build("six == 1.16.0\niniconfig", environ=dict(os.environ), engine=engine)
+        result = build("six == 1.16.0\niniconfig", environ=dict(os.environ), installing=InstallSettings(engine))
     except UserError as error:
         if "cannot be reached" not in error.message:
             raise
