@@ -113,9 +113,10 @@ def _full(text: str, request: EnvironmentRequest) -> Packages | None:
     vcs = {_reference(line.text): line for line in expand(request.requirements.pip or "", "", None, None).packages}
     # ``conda env export`` writes a version where a repository was installed; the pip list knows where that was.
     packages = tuple(vcs.get(line.text.partition("==")[0].lower(), line) for line in listing.packages)
+    specs = [spec for spec in specs if not spec.name.startswith("_")]  # these only select builds of others
     return Packages(
         f"the whole conda environment recorded with the task ({len(specs)} packages of conda, {len(packages)} of pip)",
-        tuple(spec for spec in specs if not spec.name.startswith("_")),
+        tuple(specs),
         attrs.evolve(listing, packages=packages),
         notes=notes,
     )

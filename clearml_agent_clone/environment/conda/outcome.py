@@ -100,6 +100,8 @@ def read_output(output: str, specs: Sequence[Spec]) -> Outcome:
 def _cause(text: str, kind: str) -> UserError:
     if "No space left on device" in text or "os error 28" in text:
         return diagnose("No space left on device", "").error()
+    if kind == "spec":
+        return UserError(joined(text), remedy="Write it as conda does: name=1.2", code="packages-failed")
     if kind in {"gateway", "unreachable"} or _UNREACHABLE.search(text):
         urls = _URL.findall(text)
         where = f" ({masked(urls[0].rstrip('.,:'))})" if urls else ""

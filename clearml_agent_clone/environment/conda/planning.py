@@ -14,7 +14,7 @@ from clearml_agent_clone.environment.conda.tools import base_prefix, find_tool
 from clearml_agent_clone.environment.conda.wish import Wish
 from clearml_agent_clone.environment.interpreter import Wanted, wanted_python
 from clearml_agent_clone.environment.keys import environment_key
-from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Mode, Project
+from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Mode, Project, masked
 from clearml_agent_clone.environment.plan import plan_lines
 from clearml_agent_clone.environment.probe import Probe
 from clearml_agent_clone.environment.settings import EnvironmentSettings
@@ -38,7 +38,7 @@ def plan(request: EnvironmentRequest, settings: EnvironmentSettings) -> Environm
     found = choose_packages(request, settings, wanted.version)
     tool = find_tool(settings.environ)
     specs, notes = _fitted(found, wanted, settings)
-    lines = plan_lines(Source(found.text, found.listing, waits=found.waits), request, settings)
+    lines = plan_lines(Source(found.text, found.listing, waits=found.waits, open=bool(specs)), request, settings)
     wish = Wish(
         channels=_channels(found, settings),
         specs=tuple(specs),
@@ -47,14 +47,14 @@ def plan(request: EnvironmentRequest, settings: EnvironmentSettings) -> Environm
         pip=lines.engine,
         gpu=settings.conda.gpu,
     )
-    shown = ", ".join(wish.channels) or "nowhere, no channel is configured"
+    places = masked(", ".join(wish.channels) or "nowhere, no channel is configured")
     made = attrs.evolve(
         lines,
         engine=ENGINE,
         engine_reason=tool.described,
-        project=Project("conda", request.repository_root or Path(), found.files, text=wish.to_text()),
+        project=Project("conda", request.repository_root or Path(), found.files, text=wish.to_text(), places=places),
         brings_python=True,
-        notes=(*found.notes, *notes, *lines.notes, f"conda packages come from {shown}"),
+        notes=(*found.notes, *notes, *lines.notes),
     )
     if settings.conda.base:
         return _into_base(made, settings)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ def main() -> None:
     """Do what stdin says."""
     asked = json.load(sys.stdin)
     json.dump(asyncio.run(_install(asked)), sys.stdout)
+    sys.stdout.flush()
+    # Threads of the library may still be at a request that nobody waits for; they crash an interpreter that ends.
+    os._exit(0)
 
 
 async def _install(asked: dict[str, Any]) -> dict[str, Any]:
@@ -31,12 +35,14 @@ async def _install(asked: dict[str, Any]) -> dict[str, Any]:
     channels = [rattler.Channel(url) for url in asked["channels"]]
     prefix = Path(asked["prefix"])
     there = [rattler.PrefixRecord.from_path(file) for file in sorted((prefix / "conda-meta").glob("*.json"))]
-    try:
-        specs = {spec["name"]: rattler.MatchSpec(spec["text"]) for spec in asked["specs"]}
-    except exceptions.InvalidMatchSpecError as error:
-        return {"kind": "spec", "text": f"a package is not understood: {error}"}
+    specs = {}
+    for name, text in ((spec["name"], spec["text"]) for spec in asked["specs"]):
+        try:
+            specs[name] = rattler.MatchSpec(text)
+        except exceptions.InvalidMatchSpecError as error:  # noqa: PERF203 - which one it was has to be said
+            return {"kind": "spec", "text": f'the package "{text}" is not understood: {error}'}
     kept = [rattler.MatchSpec(record.name.normalized) for record in there if record.name.normalized not in specs]
-    _say(f"Looking for {len(specs)} packages in {len(channels)} channels")
+    _say(f"Looking for {_number(len(specs), 'package')} in {_number(len(channels), 'channel')}")
     note = ""
     try:
         try:
@@ -46,7 +52,7 @@ async def _install(asked: dict[str, Any]) -> dict[str, Any]:
             records = await _solve(channels, [*specs.values(), *kept], gateway, there, loose)
             note = "no channel alone has what goes together: packages are taken from all of them"
     except exceptions.SolverError as error:
-        found = await gateway.query(channels, _platforms(), list(specs.values()), recursive=False)
+        found = await gateway.query(channels, _platforms(), list(specs), recursive=False)
         return {"kind": "unsatisfiable", "text": str(error), **_lacking(specs, [one for some in found for one in some])}
     except exceptions.GatewayError as error:
         return {"kind": "gateway", "text": str(error)}
@@ -115,6 +121,10 @@ class Progress(rattler.InstallerReporter):
         self.linked += 1
         if self.linked % max(self.total // _STEPS, 1) == 0:
             _say(f"  {self.linked} of {self.total} packages installed")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _say(text: str) -> None:

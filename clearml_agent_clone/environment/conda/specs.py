@@ -10,7 +10,7 @@ import attrs
 
 _NAME = r"(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?)"
 _SPEC = re.compile(rf"(?:(?P<channel>\S+?)::)?{_NAME}\s*(?P<rest>(?:[\s=<>!~\[*].*)?)$", re.DOTALL)
-_EXACT = re.compile(r"(?:={1,2}\s*|\s+)(?P<version>[^\s=<>!~,|*]+)(?:\s*=\s*|\s+|$)(?P<build>[^\s=]*)$")
+_EXACT = re.compile(r"(?:={1,2}\s*|\s+)(?P<version>\w[^\s=<>!~,|*]*)(?:\s*=\s*|\s+|$)(?P<build>[^\s=]*)$")
 _RANGE = re.compile(
     r"\s*(?P<version>(?:[=<>!~]{1,2}\s*[^\s,;|=<>!~]+|\d[^\s,;|]*\*)(?:\s*[,|]\s*[=<>!~]{1,2}\s*[^\s,;|=<>!~]+)*)$"
 )

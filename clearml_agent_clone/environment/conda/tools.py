@@ -138,7 +138,7 @@ class Attempt:
             cancel=work.cancel,
             separate_errors=True,
         )
-        return read_report(done.output if done.ok else "", done.last_line)
+        return read_report(done.output, done.last_line)
 
 
 def _variables(work: Work) -> dict[str, str]:

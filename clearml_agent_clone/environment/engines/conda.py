@@ -65,7 +65,8 @@ class CondaEngine:
                 remedy="Add python to its packages",
                 code="packages-failed",
             )
-        plan = attrs.evolve(work.plan, lines=tuple(lines), engine=wish.pip, project=None)
+        pins = [*work.plan.pins, *(line for line in lines if line not in work.plan.lines and "==" in line)]
+        plan = attrs.evolve(work.plan, lines=tuple(lines), pins=tuple(pins), engine=wish.pip, project=None)
         below = attrs.evolve(work, plan=plan)
         _seed(below, python)
         self.pip(below, python)
