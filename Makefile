@@ -18,6 +18,8 @@ UV := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
 PYTEST_WORKERS ?= auto
 # Tests that mostly wait (for a signal's grace, for a server that is away) share a core.
 WAITING_WORKERS ?= 4
+# Tests that wait and tests that work together: three for each core, as it takes that many to keep them busy.
+MIXED_WORKERS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 2))
 # Tests start hundreds of interpreters; without compiled modules each of them would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
@@ -25,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 OR_NONE := || [ $$? -eq 5 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-crash test-crash-all test-slow test-peer test-engines test-lowest test-newest bench clean
+.PHONY: help setup demo lint format test test-crash test-crash-all test-slow test-all test-peer test-engines test-lowest test-newest bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +70,9 @@ test-slow: $(READY) ## Tests that take longer than ten seconds each
 
 test-peer: $(READY) ## The end-to-end flows with the classic agent as the worker
 	$(PYTEST) -m peer $(OR_NONE)
+
+test-all: $(READY) ## The four above at once, in less than half the time
+	$(BIN)/python -m pytest -n $(MIXED_WORKERS) --dist loadscope --mixed -m "not engine and not (crash and slow)"
 
 test-engines: $(READY) ## Tests that need docker, slurm, kubernetes or apptainer; skipped with the reason where there is none
 	$(BIN)/python -m pytest -m engine $(OR_NONE)

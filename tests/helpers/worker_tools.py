@@ -16,16 +16,21 @@ import attrs
 
 FINAL = {"completed", "failed", "stopped", "closed", "published"}
 _PATIENCE = 60.0
+_LONGEST_PAUSE = 0.2
 
 
 def until(found: Callable[[], Any], patience: float = _PATIENCE) -> Any:
-    """Wait for something that another process does: look again until it is true."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
+    """Wait for something that another process does: look again until it is true, less often the longer it takes.
+
+    Looks cost processor time, which others on the machine need to get there.
+    """
+    begin = now = time.monotonic()
+    while now - begin < patience:
         value = found()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(min(_LONGEST_PAUSE, 0.02 + 0.1 * (now - begin)))
+        now = time.monotonic()
     raise AssertionError("it did not happen")
 
 

@@ -113,13 +113,15 @@ def test_a_daemon_that_hangs_does_not_answer_and_one_that_was_killed_is_told(age
     agent.final(task)
 
 
-def test_a_draining_agent_and_one_that_left(agent: Agent) -> None:
-    child = agent.daemon()
-    task = agent.enqueue(agent.task("import time\nprint('up', flush=True)\ntime.sleep(5)\n"))
+def test_a_draining_agent_and_one_that_left(agent: Agent, tmp_path: Path) -> None:
+    child, go = agent.daemon(), tmp_path / "go"
+    code = f"import os, time\nprint('up', flush=True)\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.05)\n"
+    task = agent.enqueue(agent.task(code))
     agent.shows(task, "up")
     child.send_signal(signal.SIGTERM)
     until(lambda: only(agent)["state"] == "draining")
     assert only(agent)["free_slots"] == 0
+    go.touch()
     child.wait(60)
     assert status(agent, code=1)["agents"] == []
     assert "No agent is running here" in agent.run("status").stdout

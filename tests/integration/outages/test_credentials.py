@@ -46,6 +46,7 @@ def test_revoked_credentials_that_work_again(rig: Rig) -> None:
     counter.stop()
 
 
+@pytest.mark.timeout(300)
 def test_revoked_credentials_are_tried_slowly_until_they_work(rig: Rig) -> None:
     counter = rig.counter()
     rig.proxy.on("auth.login", Fault.BAD_CREDENTIALS, times=None)

@@ -18,6 +18,7 @@ PER_PROCESS = 22
 in five to ten seconds."""
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.status(503), Fault.BLACK_HOLE, Fault.GARBAGE], ids=["503", "hole", "garbage"])
 def test_a_minute_without_a_server(own_rig: Rig, fault: Fault) -> None:
