@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import final
 
 from clearml_agent_clone.logs.batch import Batch
+
+_TURN = 0.0005  # else each time that the request has to wait, it waits 5 ms more until the work lets it go on
 
 
 @final
@@ -24,6 +27,7 @@ class Ahead:
         self._thread = threading.Thread(target=self._run, name="console-ahead", daemon=True) if wanted else None
         self._batch: Batch | None = None
         self._error: BaseException | None = None
+        self._turn = _TURN
 
     def result(self) -> Batch | None:
         """What ``work`` returned, or raised."""
@@ -33,6 +37,8 @@ class Ahead:
 
     def __enter__(self) -> Ahead:
         if self._thread is not None:
+            self._turn = sys.getswitchinterval()
+            sys.setswitchinterval(_TURN)
             self._thread.start()
         return self
 
@@ -41,6 +47,7 @@ class Ahead:
     ) -> None:
         if self._thread is not None:
             self._thread.join()
+            sys.setswitchinterval(self._turn)
 
     def _run(self) -> None:
         try:
