@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser  # noqa: F401 - like those below, needed on the way: imported here, the nursery has paid for it
+import contextlib
 import logging
 import os
 import socket
@@ -15,9 +16,10 @@ from clearml_agent_clone.api.client import Client
 from clearml_agent_clone.api.renewal import access_anew
 from clearml_agent_clone.api.session import ServerAccess, Session
 from clearml_agent_clone.config import load_settings
-from clearml_agent_clone.errors import AgentError
+from clearml_agent_clone.errors import AgentError, UserError
 from clearml_agent_clone.launch.plan import RUN_MARK
 from clearml_agent_clone.logs import Redactor
+from clearml_agent_clone.logs.daemon_log import LogOptions, configure
 from clearml_agent_clone.runner.heartbeat import OwnWorker
 from clearml_agent_clone.runner.job import RunFolder
 from clearml_agent_clone.runner.outcome import Outcome
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def become_runner(folder: Path) -> int:
     """Run the task of ``folder``; the exit code says whether the runner itself came to its end."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    configure(None, debug=False, redactor=Redactor())  # stderr, until the configuration says what is secret
     lock = RunFolder(folder).hold()
     if lock is None:
         log.warning("%s has a runner already", folder)
@@ -47,6 +49,11 @@ def run_in_background(path: Path) -> Outcome:
     loaded = load_settings()
     given_up = threading.Event()
     redactor = Redactor(loaded.secrets)
+    folder = RunFolder(path)
+    agent = loaded.settings.agent
+    size = LogOptions(max_bytes=agent.log_max_bytes, backups=min(agent.log_backups, 1))
+    with contextlib.suppress(UserError):  # a task must not fail for the sake of its runner's log
+        configure(folder.log_file, debug=False, redactor=redactor, options=size)
     session = Session(
         ServerAccess.from_settings(loaded.settings.api),
         host_name=socket.gethostname(),
@@ -55,7 +62,6 @@ def run_in_background(path: Path) -> Outcome:
         reload=access_anew(loaded, redactor.add),
     )
     client = Client(session)
-    folder = RunFolder(path)
     job = folder.job()
     os.environ[RUN_MARK] = job.run_id  # git and uv carry it too: should we be killed, our successor ends them
     own = OwnWorker(job.worker_id, job.task_id, job.queue_id, loaded.settings, client) if job.reports_worker else None

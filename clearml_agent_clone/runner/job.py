@@ -136,6 +136,10 @@ class RunFolder:
         return self.path / "state.json"
 
     @property
+    def log_file(self) -> Path:
+        return self.path / "runner.log"
+
+    @property
     def code(self) -> Path:
         return self.path / "code"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import select
 import shutil
 import signal
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 SIGNALS = {StopMode.STOP: signal.SIGTERM, StopMode.NOW: signal.SIGQUIT}
 """What a runner understands: end the task gracefully, or without grace. It reports the task's status either way."""
 
+_PREFIX = re.compile(r"\d{4}-\S+ [A-Z]+ +\S+ (?:\[\S+\] )?")  # time, level, module and loop
 _TRY_AGAIN = 5.0
 _UNTIL_NAMED = 2.0
 
@@ -66,11 +68,11 @@ class ActiveRun:
     def last_words(self) -> str:
         """The last line of the runner's own log."""
         try:
-            lines = (self.folder.path / "runner.log").read_text(errors="replace").splitlines()
+            lines = self.folder.log_file.read_text(errors="replace").splitlines()
         except OSError:
             return ""
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return last.partition(": ")[2] or last  # without time, level and module
+        return _PREFIX.sub("", last)
 
     def signal(self, number: int) -> None:
         """Send the runner a signal, if it still lives."""

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.launch.processes import ProcessId
 from clearml_agent_clone.logs import Redactor
 from clearml_agent_clone.logs.daemon_log import LogOptions, configure
+from clearml_agent_clone.runner.job import Job, RunFolder
+from clearml_agent_clone.worker.runners import ActiveRun
 
 SECRET = "hunter2hunter2"
 
@@ -161,3 +164,25 @@ def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with pytest.raises(UserError, match="log cannot be written: Is a directory"):
         configure(tmp_path / "log", False, Redactor())
+
+
+@pytest.mark.parametrize("last", ["host:0: no such thing", "the [abc] is in the way", "ValueError: a traceback's end"])
+def test_the_last_words_of_a_runner_are_those_of_its_log(last: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    configure(folder.log_file, debug=False, redactor=Redactor(["hunter2hunter2"]))
+    log = logging.getLogger("clearml_agent_clone.runner.background")
+    log.info("it begins with hunter2hunter2")
+    if "traceback" in last:
+        with folder.log_file.open("a") as output:
+            output.write(f"{last}\n")
+    else:
+        log.error("%s", last)
+    assert "hunter2" not in folder.log_file.read_text()
+    assert (
+        ActiveRun(
+            Job("run", "task", "host:0", 1.0, owner_id="host:0", queue_id="q", claim_id="c"),
+            folder,
+            ProcessId(1, 0.0, ""),
+        ).last_words
+        == last
+    )
