@@ -40,7 +40,8 @@ def build_environment(plan: EnvironmentPlan, console: Console, cancel: Cancel | 
             result = finish_conda(plan, result)
         elif plan.project is not None:
             result = add_checkout(plan, result, console, cancel)
-    return attrs.evolve(result, seconds=seconds)
+    listed = (*plan.options, *result.installed) if result.installed else ()
+    return attrs.evolve(result, seconds=seconds, installed=listed)
 
 
 def hold(python: Path, settings: EnvironmentSettings) -> Lease | None:
@@ -173,10 +174,14 @@ def _maker(
 def _installed(plan: EnvironmentPlan, interpreter: Interpreter | None, folders: list[str]) -> tuple[str, ...]:
     if plan.is_conda:
         return ()  # these are listed where they are written back, which is rare
-    from clearml_agent_clone.environment.report import list_installed  # noqa: PLC0415 - not needed on a hit
+    from clearml_agent_clone.environment.report import (  # noqa: PLC0415 - not needed on a hit
+        list_installed,
+        written_addresses,
+    )
 
     below = interpreter.packages if interpreter and plan.settings.system_site_packages else ()
-    return list_installed([*folders, *below], plan.named, plan.root)
+    written = written_addresses(plan.lines, plan.settings.environ)
+    return list_installed([*folders, *below], plan.named, plan.root, written)
 
 
 def _install_into(

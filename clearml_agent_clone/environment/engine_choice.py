@@ -136,9 +136,8 @@ def choose_engine(settings: InstallSettings, flags: Flags, requirements: Sequenc
     specs = (pinned,) if pinned else pip_specs(settings.pip_version)
     if settings.engine == "pip":
         return EngineChoice("pip", f"{settings.asked_by} asks for it", specs)
-    if flags.foreign:
-        reason = f"extra_pip_install_flags has {flags.foreign.partition('=')[0]}, which uv does not know"
-        return EngineChoice("pip", reason, specs)
+    if foreign := _foreign(flags, requirements):
+        return EngineChoice("pip", f"{foreign}, which uv does not know", specs)
     if not specs:
         return EngineChoice("uv")
     wanted = pinned or ", ".join(settings.pip_version)
@@ -149,6 +148,13 @@ def choose_engine(settings: InstallSettings, flags: Flags, requirements: Sequenc
     return EngineChoice(
         "pip", f"{'the task' if pinned else 'agent.package_manager.pip_version'} asks for {wanted}", specs
     )
+
+
+def _foreign(flags: Flags, requirements: Sequence[Requirement]) -> str:
+    if flags.foreign:
+        return f"extra_pip_install_flags has {flags.foreign.partition('=')[0]}"
+    only = next((line.pip_only for line in requirements if line.pip_only), "")
+    return f"the list of packages has {only}" if only else ""
 
 
 def pip_specs(versions: Sequence[str]) -> tuple[str, ...]:

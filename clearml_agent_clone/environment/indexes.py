@@ -6,16 +6,21 @@ pip reads all of this by itself. uv does not, and users rely on it, so it is rea
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
+from clearml_agent_clone.environment.addresses import filled, missing, named_variables, without_secrets
 from clearml_agent_clone.environment.lines import Line
 from clearml_agent_clone.environment.model import Indexes
 
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_ADDING = frozenset(
+    {
+        *("--extra-index-url", "--find-links", "--trusted-host", "--no-index"),
+        *("--cert", "--proxy", "--timeout", "--default-timeout"),
+    }
+)
 _FALSE = {"", "0", "false", "no", "off"}
 
 
@@ -54,6 +59,7 @@ def from_pip(environ: Mapping[str, str]) -> tuple[Indexes, list[str]]:
         timeout=values.get("timeout", ""),
         proxy=values.get("proxy", ""),
         constraints=tuple(_words(values.get("constraint", ""))),
+        strategy=environ.get("UV_INDEX_STRATEGY", "").strip(),
     )
     return indexes, sorted(set(told.values()))
 
@@ -67,31 +73,65 @@ def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line], e
     indexes = attrs.evolve(base, extra=(*extra, *base.extra))
     flags: list[str] = []
     notes: list[str] = []
+    hidden: dict[str, str] = {}
     for line in options:
-        name, value = line.option, _VARIABLE.sub(lambda match: environ.get(match[1]) or match[0], line.value)
+        name, value = line.option, filled(line.value, environ)
+        hidden.update((environ[found], f"${{{found}}}") for found in named_variables(line.value) if environ.get(found))
+        if unset := missing(line.value, environ):
+            notes.append(f"{line.origin}: {line.text}: not set on this machine: {', '.join(unset)}")
         if name == "--index-url":
             indexes = attrs.evolve(indexes, main=value, extra=tuple(extra))
-        elif name == "--extra-index-url":
-            indexes = attrs.evolve(indexes, extra=(*indexes.extra, value))
-        elif name == "--find-links":
-            indexes = attrs.evolve(indexes, find_links=(*indexes.find_links, _link(value, line.folder)))
-        elif name == "--no-index":
-            indexes = attrs.evolve(indexes, none=True)
-        elif name == "--trusted-host":
-            indexes = attrs.evolve(indexes, trusted=(*indexes.trusted, value))
+        elif name in _ADDING:
+            indexes = _adding(indexes, name, value, line.folder)
         elif name in {"--pre", "--require-hashes"}:
             flags.append(name)
         elif name in {"--no-binary", "--only-binary"}:
-            flags.append(f"{name}={value}")
+            flags += [f"{name}={part.strip()}" for part in value.split(",") if part.strip()]
         elif name != "--prefer-binary":  # this one only saves time
             notes.append(f"{line.origin}: {line.text}: left out, the option has no meaning here")
+    indexes = _with_credentials(indexes, (*base.extra, base.main, *extra))
     unique = attrs.evolve(
         indexes,
+        hidden=tuple(hidden.items()),
         extra=tuple(url for url in dict.fromkeys(indexes.extra) if url and url != indexes.main),
         find_links=tuple(dict.fromkeys(indexes.find_links)),
         trusted=tuple(dict.fromkeys(indexes.trusted)),
     )
     return Options(unique, tuple(dict.fromkeys(flags)), tuple(notes))
+
+
+def _adding(indexes: Indexes, name: str, value: str, folder: Path | None) -> Indexes:
+    """``indexes`` with what an option adds to them."""
+    match name:
+        case "--extra-index-url":
+            return attrs.evolve(indexes, extra=(*indexes.extra, value))
+        case "--find-links":
+            return attrs.evolve(indexes, find_links=(*indexes.find_links, _link(value, folder)))
+        case "--trusted-host":
+            return attrs.evolve(indexes, trusted=(*indexes.trusted, value))
+        case "--cert":
+            return attrs.evolve(indexes, certificate=value)
+        case "--proxy":
+            return attrs.evolve(indexes, proxy=value)
+        case "--timeout" | "--default-timeout":
+            return attrs.evolve(indexes, timeout=value)
+        case _:
+            return attrs.evolve(indexes, none=True)
+
+
+def _with_credentials(indexes: Indexes, configured: Iterable[str]) -> Indexes:
+    """An index that a list names without credentials gets those that the configuration has for it.
+
+    So does the list of a task that has been written back, which has lost them.
+    """
+    known = {bare: url for url in configured if (bare := without_secrets(url)) != url}
+    if not known:
+        return indexes
+    return attrs.evolve(
+        indexes,
+        main=known.get(indexes.main, indexes.main),
+        extra=tuple(known.get(url, url) for url in indexes.extra),
+    )
 
 
 def _link(value: str, folder: Path | None) -> str:

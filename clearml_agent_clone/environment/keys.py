@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
+from clearml_agent_clone.environment.addresses import filled, without_secrets
 from clearml_agent_clone.environment.model import EnvironmentPlan, Interpreter, Project
-from clearml_agent_clone.environment.report import without_secrets
+from clearml_agent_clone.environment.requirements import canonical
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 
+_USER_INFO = re.compile(r"(://)[^/\s]*@")
+_PACKAGES = (".whl", ".zip", ".gz", ".bz2", ".xz", ".html")
 _FORMAT = 2
 
 
@@ -27,8 +32,9 @@ def environment_key(plan: EnvironmentPlan, interpreter: Interpreter | None, sett
         _FORMAT,
         interpreter.identity if interpreter else f"{platform.machine()} {'-'.join(platform.libc_ver())}",
         _project(plan.project),
-        sorted({_squeezed(line) for line in plan.lines}),
-        sorted({_squeezed(line) for line in plan.constraints}),
+        sorted({_plain(line, settings) for line in plan.lines}),
+        [[sorted({_plain(line, settings) for line in stage.lines}), stage.optional] for stage in plan.stages],
+        sorted({_plain(line, settings) for line in plan.constraints}),
         [_digest(Path(file)) for file in plan.indexes.constraints],
         plan.engine,
         plan.engine_flags,
@@ -38,7 +44,8 @@ def environment_key(plan: EnvironmentPlan, interpreter: Interpreter | None, sett
         # The index set decides what a name means; who asks does not.
         without_secrets(plan.indexes.main),
         [without_secrets(url) for url in plan.indexes.extra],
-        plan.indexes.find_links,
+        [_links(place, plan.root) for place in plan.indexes.find_links],
+        plan.indexes.strategy,
         plan.indexes.none,
         _site(interpreter) if interpreter and settings.system_site_packages else None,
     ]
@@ -61,11 +68,26 @@ def _project(project: Project | None) -> list[object] | None:
     return [project.kind, [[file.name, _digest(file)] for file in project.files], project.arguments, project.text]
 
 
-def _squeezed(line: str) -> str:
-    """Blanks do not matter around operators, and SDKs of different ages set them differently."""
-    head, mark, marker = line.partition(";")
-    spaced = " @ " in head or head.startswith("-")
-    return f"{' '.join(head.split()) if spaced else ''.join(head.split())}{mark}{' '.join(marker.split())}"
+def _plain(line: str, settings: EnvironmentSettings) -> str:
+    """``line`` in the form that all have which mean the same, without who asks."""
+    text = canonical(filled(line, settings.environ))
+    return _USER_INFO.sub(r"\1", text) if "@" in text else text
+
+
+def _links(place: str, root: Path | None) -> object:
+    """A folder of packages by what it contains: in a checkout it is at another place each time, elsewhere it changes."""
+    folder = Path(unquote(place.removeprefix("file://")))
+    if "://" in place and not place.startswith("file://"):
+        return without_secrets(place)
+    inside = root is not None and folder.is_relative_to(root)
+    try:
+        files = sorted(file for file in folder.iterdir() if file.name.endswith(_PACKAGES)) if folder.is_dir() else []
+        if inside:
+            return [[file.name, _digest(file)] for file in files]
+        known = [(file.name, file.stat()) for file in files]
+    except OSError:
+        return place
+    return [place, [[name, status.st_size, status.st_mtime_ns] for name, status in known]]
 
 
 def _site(interpreter: Interpreter) -> list[tuple[str, int]]:

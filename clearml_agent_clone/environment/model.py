@@ -94,6 +94,8 @@ class Indexes:
         proxy: URL of the proxy that pip was told to use.
         constraints: files that pip was told to obey.
     """
+        strategy: how uv chooses among several, where its own variable says so; empty for what pip does.
+        hidden: what stands for variables in the above, and the names to show in its place.
 
     main: str = ""
     extra: tuple[str, ...] = ()
@@ -105,11 +107,16 @@ class Indexes:
     proxy: str = ""
     constraints: tuple[str, ...] = ()
 
+    strategy: str = ""
+    hidden: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     @property
     def shown(self) -> str:
         """For the console, without credentials."""
         places = [] if self.none else [self.main or "PyPI", *self.extra]
-        return masked(", ".join([*places, *self.find_links]) or "nowhere")
+        text = ", ".join([*places, *self.find_links]) or "nowhere"
+        for value, name in self.hidden:
+            text = text.replace(value, name)
+        return masked(text)
 
 
 class Mode(enum.Enum):
@@ -190,6 +197,7 @@ class EnvironmentPlan:
         notes: what was changed or left out, and why; one line each.
         named: normal names of the packages that the requirements name.
         pins: those of ``lines`` that ask for one exact version.
+        options: what the task's own list says of indexes, as it is recorded with what was installed.
         root: the checkout, where relative paths lead.
         project: the files that take the place of ``lines``; None for plain requirements.
         brings_python: the engine installs the interpreter too, and ``interpreter`` is None.
@@ -215,6 +223,7 @@ class EnvironmentPlan:
     named: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
     root: Path | None = None
+    options: tuple[str, ...] = ()
     task_id: str = ""
     project: Project | None = None
     brings_python: bool = False
@@ -285,9 +294,10 @@ class EnvironmentResult:
     whole: Mapping[str, object] | None = None
 
 
-_USER_INFO = re.compile(r"(://)[^/@\s]+@")
+_USER_INFO = re.compile(r"(://)[^/\s]+@")
+_QUERY = re.compile(r"(://[^\s?#]*\?)[^\s#]+")
 
 
 def masked(text: str) -> str:
-    """``text`` with the user names and passwords of its URLs hidden."""
-    return _USER_INFO.sub(r"\1****@", text)
+    """``text`` with the user names and passwords of its URLs hidden, and their queries, which may be signed."""
+    return _QUERY.sub(r"\1****", _USER_INFO.sub(r"\1****@", text))

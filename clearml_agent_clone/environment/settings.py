@@ -11,6 +11,7 @@ import attrs
 
 from clearml_agent_clone.environment.conda.settings import CondaSettings
 from clearml_agent_clone.environment.install_settings import InstallSettings
+from clearml_agent_clone.environment.order import OrderSettings
 from clearml_agent_clone.environment.projects.settings import ProjectSettings, forced_manager
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class EnvironmentSettings:
             task asks for; empty makes an environment.
         skip: no Python work at all; the task runs with the agent's own interpreter.
         max_age: seconds after its last use for which an environment is kept; 0 for any number.
+        order: packages that are installed before or after all others.
         max_size: bytes that all kept environments may have together; 0 for any number.
         free_space: bytes that must stay free on the disk of the store.
         lock_timeout: seconds for which a silent builder of the same environment is waited for.
@@ -64,6 +66,7 @@ class EnvironmentSettings:
     extra_pip_install_flags: tuple[str, ...] = ()
     max_entries: int = 10
     max_age: float = 0.0
+    order: OrderSettings = attrs.Factory(OrderSettings)
     max_size: int = 0
     free_space: int = 2_000_000_000
     lock_timeout: float = 30.0
@@ -109,6 +112,7 @@ class EnvironmentSettings:
             max_age=cache.max_age_days * 86400.0,
             max_size=int(cache.max_size_gb * 1e9),
             free_space=int(cache.free_space_threshold_gb * 1e9),
+            order=OrderSettings.from_manager(manager),
             lock_timeout=cache.lock_timeout,
             variables=dict(variables or {}),
             environ=dict(environ),

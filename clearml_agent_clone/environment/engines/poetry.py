@@ -8,13 +8,13 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from clearml_agent_clone.environment.addresses import without_secrets
 from clearml_agent_clone.environment.engines import Engine, Witness, Work
 from clearml_agent_clone.environment.projects.causes import explain
 from clearml_agent_clone.environment.projects.local import Local, write_local
 from clearml_agent_clone.environment.projects.manifest import Manifest
 from clearml_agent_clone.environment.projects.mirror import mirror
 from clearml_agent_clone.environment.projects.tools import poetry_lines, tool
-from clearml_agent_clone.environment.report import without_secrets
 from clearml_agent_clone.util.process import Finished, run
 
 _TO_INSTALL = re.compile(r"^\s*[-•]\s+(?:Installing|Updating) (\S+) \(\S+ (/[^)\n]*)\)\s*$", re.MULTILINE)

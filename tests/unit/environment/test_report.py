@@ -34,7 +34,7 @@ def test_packages_are_listed_as_pip_would(tmp_path: Path) -> None:
     add(tmp_path / "b", "six", "1.0.0")
     assert list_installed([tmp_path / "a", tmp_path / "b"], (), root) == (
         ".",
-        "./lib",
+        "-e ./lib",
         "from-file @ https://h/f.whl",
         "from-git @ git+https://h/x.git@abc#subdirectory=s",
         "odd==1.0",

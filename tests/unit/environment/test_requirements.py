@@ -38,7 +38,7 @@ def rewritten(text: str, root: Path | None = None) -> tuple[Requirement | None, 
 )
 def test_named_requirements_stay_as_they_are(text: str, name: str, pin: str) -> None:
     requirement, note = rewritten(text)
-    assert requirement == Requirement(text, name, pin)
+    assert requirement == Requirement(text, name, pin, hashed="--hash" in text)
     assert note == ""
 
 
@@ -49,7 +49,7 @@ def test_named_requirements_stay_as_they_are(text: str, name: str, pin: str) -> 
         (f"x @ git+https://h/x.git@{SHA}#subdirectory=a", "x", True),
         ("x @ git+https://h/x.git@main", "x", False),
         ("git+ssh://git@h/x.git", "", False),
-        (f"git+https://h/x.git@{SHA}#egg=x", "", True),
+        (f"git+https://h/x.git@{SHA}#egg=x", "x", True),
         ("x[a] @ https://h/x-1.0-py3-none-any.whl ; python_version > '3'", "x", True),
         ("https://h/x-1.0-py3-none-any.whl", "", True),
     ],
