@@ -19,6 +19,7 @@ COMMANDS = {
     "daemon": "take tasks from queues and run them",
     "execute": "run one task here and now",
     "status": "tell how the agents of this machine are, and what they run",
+    "cache": "list or remove what is kept on this machine: environments, repositories, downloads",
     "config": "print the effective configuration, secrets masked",
     "server": "run a ClearML-compatible server of your own on this machine",
     "demo": "watch the agent do its work: a server, a worker and a task, in a temporary folder",

@@ -53,7 +53,7 @@ def hold(python: Path, settings: EnvironmentSettings) -> Lease | None:
     if folder.parent.name != FOLDER or (meta := Meta.read(folder)) is None:
         return None
     try:
-        lease = _store(folder.parent, settings, keep=meta.keep).hold(folder)
+        lease = open_store(folder.parent, settings, keep=meta.keep).hold(folder)
     except (FileNotFoundError, UserError):  # gone, or on a file system without locks: then nobody removes it either
         return None
     if lease is not None and python.parent.parent != lease.env:
@@ -89,7 +89,7 @@ def _kept(
     """The environment in the store, found or built; or why it cannot be there."""
     settings = plan.settings
     key = plan.key or environment_key(plan, plan.interpreter, settings)
-    shared = _store(store_folder(settings), settings, keep=True)
+    shared = open_store(store_folder(settings), settings, keep=True)
     if why := shared.foreign():
         return why
     with _timed(seconds, "lookup"):
@@ -113,7 +113,7 @@ def _private(
 ) -> EnvironmentResult:
     interpreter, settings = plan.interpreter, plan.settings
     key = f"{f'py{interpreter.minor}' if interpreter else plan.engine}-task-{slug(plan.task_id)}"
-    own = _store(settings.builds_dir / FOLDER, settings, keep=False)
+    own = open_store(own_folder(settings), settings, keep=False)
     lease, built = own.build(key, _maker(plan, key, console, cancel, seconds), console, cancel)
     return _ready(lease, reused=not built)
 
@@ -121,6 +121,11 @@ def _private(
 def store_folder(settings: EnvironmentSettings) -> Path:
     """Where environments are that are kept."""
     return (settings.store_dir or settings.builds_dir) / FOLDER
+
+
+def own_folder(settings: EnvironmentSettings) -> Path:
+    """Where environments are that serve one task."""
+    return settings.builds_dir / FOLDER
 
 
 def _ready(lease: Lease, *, reused: bool) -> EnvironmentResult:
@@ -206,16 +211,19 @@ def _install_into(
     )
 
 
-def _store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
+def open_store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
+    """The store at ``root``; what is in it goes with its task unless ``keep``."""
     bounds = Bounds(settings.max_entries, settings.max_age, settings.max_size, settings.free_space)
     return Store(root, bounds, keep=keep, poisoned=_poisoned(settings), squeeze=_squeeze(settings))
 
 
 def _poisoned(settings: EnvironmentSettings) -> Callable[[Path, list[str]], None]:
     def forget_packages(env: Path, names: list[str]) -> None:
+        from clearml_agent_clone.environment import seeds  # noqa: PLC0415 - rare
         from clearml_agent_clone.environment.conda.cache import forget as forget_conda  # noqa: PLC0415 - rare
         from clearml_agent_clone.environment.uv_tools import forget  # noqa: PLC0415 - rare
 
+        seeds.drop(settings)
         forget(env, names, settings)
         forget_conda(env, names)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.uv_tools import find_uv
@@ -35,36 +33,6 @@ def clean(settings: EnvironmentSettings, *, everything: bool) -> None:
     done = _ask(settings, ["clean"] if everything else ["prune"])
     if done:
         raise UserError(f"uv did not clean its cache: {done}", remedy="Try again later", code="cache-in-use")
-
-
-def size_of(folder: Path, *, alone: bool = False) -> int:
-    """Bytes on disk of the files below ``folder``, each counted once.
-
-    Args:
-        folder: where to look.
-        alone: leave out files that are linked from elsewhere too: removing them here frees nothing.
-    """
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    pending = [str(folder)]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:  # it went away meanwhile, or is not ours to read
-            continue
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            identity = (status.st_dev, status.st_ino)
-            if identity not in seen and not (alone and status.st_nlink > 1):
-                seen.add(identity)
-                total += status.st_blocks * 512
-    return total
 
 
 def _ask(settings: EnvironmentSettings, arguments: Sequence[str]) -> str:

@@ -14,10 +14,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from clearml_agent_clone.util.files import read_json, write_json
+
 Snapshot = dict[str, tuple[int, int]]
 """Relative path → size and time of change (nanoseconds)."""
 
 _SHOWN = 3
+_NOTHING = (0, 0)
+_REMEMBERED = 50_000
 _UNPACKING = 1_000_000_000  # nanoseconds by which files of one package may differ in age, as they were unpacked
 
 
@@ -57,33 +61,46 @@ def shared_among(environment: Path, names: list[str]) -> list[str]:
     return found
 
 
-def tampered(environment: Path, snapshot: Snapshot) -> list[str]:
+def tampered(environment: Path, snapshot: Snapshot, since: float, memory: Path) -> list[str]:
     """Files of a new environment that are not what their packages say, because uv's cache was changed.
 
     Files are hard links into that cache, so a task that runs now may have written into it through an environment of
-    its own. Only files that are newer than their package's description are looked into; the others cost nothing.
+    its own. Only files that are newer than their package's description are looked into, and each only once.
+
+    Args:
+        environment: what was built.
+        snapshot: its files.
+        since: when the build began (Unix seconds): what was unpacked after that is as it was fetched.
+        memory: a JSON file of those that were looked into; losing it costs a second look.
     """
-    found = []
-    conda = (environment / "conda-meta").is_dir()
+    data = read_json(memory)
+    known: dict[str, int] = data if isinstance(data, dict) and len(data) < _REMEMBERED else {}
+    found, seen = [], len(known)
     for info in {name.rpartition("/")[0] for name in snapshot if name.endswith(".dist-info/RECORD")}:
         described = [snapshot[name][1] for name in (f"{info}/METADATA", f"{info}/WHEEL") if name in snapshot]
-        if not described or (conda and not _by_uv(environment / info)):
+        if not described:
             continue
-        unpacked = min(described) + _UNPACKING
-        site = info.rpartition("/")[0]
-        for path, digest in _recorded(environment / info / "RECORD"):
-            name = f"{site}/{path}"
-            if snapshot.get(name, (0, 0))[1] > unpacked and not _is(environment / name, digest):
+        fresh = min(described) > since * 1e9
+        for name, digest in _newer(environment, info, snapshot, min(described) + _UNPACKING):
+            stamp = snapshot[name][1]
+            if known.get(digest) == stamp:
+                continue
+            if fresh or _is(environment / name, digest):
+                known[digest] = stamp
+            else:
                 found.append(name)
+    if len(known) != seen:
+        write_json(memory, known, durable=False)
     return sorted(found)
 
 
-def _by_uv(info: Path) -> bool:
-    """Whether uv put the package there. What conda brings has been worked on after pip had described it."""
-    try:
-        return (info / "INSTALLER").read_text().strip() == "uv"
-    except OSError:
-        return False
+def _newer(environment: Path, info: str, snapshot: Snapshot, than: int) -> Iterator[tuple[str, str]]:
+    """The files of a package that are newer than that, with the digests that it gives for them."""
+    site = info.rpartition("/")[0]
+    for path, digest in _recorded(environment / info / "RECORD"):
+        name = f"{site}/{path}"
+        if snapshot.get(name, _NOTHING)[1] > than:
+            yield name, digest
 
 
 def _recorded(record: Path) -> Iterator[tuple[str, str]]:

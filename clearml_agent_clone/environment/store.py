@@ -277,7 +277,8 @@ class Store:
             if self.keep:
                 write_json(folder / "files.json", snapshot, durable=False)
             lock.write(state(clean=False))
-            write_json(folder / "meta.json", {"format": FORMAT, **attrs.asdict(meta)})
+            # Not forced to disk, which takes as long as the build: after a power cut the files are compared anyway.
+            write_json(folder / "meta.json", {"format": FORMAT, **attrs.asdict(meta)}, durable=False)
         except BaseException:  # a cancelled or failed build leaves nothing behind, whatever ended it
             self.discard(folder)
             lock.release()
@@ -289,9 +290,10 @@ class Store:
 
     def _made(self, env: Path, make: Callable[[Path], Meta], console: Console) -> tuple[Meta, Snapshot]:
         """Have ``env`` built; once more when a task that still runs has changed what it was linked from."""
+        since = time.time()
         meta = make(env)
         snapshot = take_snapshot(env)
-        spoiled = tampered(env, snapshot)
+        spoiled = tampered(env, snapshot, since, self.root / "compared.json")
         if not spoiled or self.poisoned is None:
             return meta, snapshot
         console.say(f"A task has changed packages in uv's cache ({named(spoiled)}): they are fetched again")
