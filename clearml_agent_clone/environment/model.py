@@ -15,6 +15,7 @@ from clearml_agent_clone.api.types import Requirements
 if TYPE_CHECKING:
     from clearml_agent_clone.environment.settings import EnvironmentSettings
     from clearml_agent_clone.environment.store import Lease
+    from clearml_agent_clone.environment.torch import Torch
 
 
 @attrs.frozen
@@ -93,9 +94,9 @@ class Indexes:
         timeout: seconds, as text; empty for the engine's default.
         proxy: URL of the proxy that pip was told to use.
         constraints: files that pip was told to obey.
-    """
         strategy: how uv chooses among several, where its own variable says so; empty for what pip does.
         hidden: what stands for variables in the above, and the names to show in its place.
+    """
 
     main: str = ""
     extra: tuple[str, ...] = ()
@@ -106,9 +107,9 @@ class Indexes:
     timeout: str = ""
     proxy: str = ""
     constraints: tuple[str, ...] = ()
-
     strategy: str = ""
     hidden: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+
     @property
     def shown(self) -> str:
         """For the console, without credentials."""
@@ -190,14 +191,15 @@ class EnvironmentPlan:
         engine_flags: what requirement files say with pip's flags, such as ``--pre``.
         pip: the pip that goes into the environment to install the packages, as requirement lines with markers; empty
             for the one that virtualenv carries.
+        torch: the builds of PyTorch's packages; None takes them like all others.
         engine_reason: why this engine; empty for the default one.
         indexes: where packages come from, pip's own configuration included.
         pip_indexes: the same without pip's own configuration, for a real pip, which reads that by itself.
         key: name of the environment in the store; None when it is not to be kept or not known yet.
         notes: what was changed or left out, and why; one line each.
+        options: what the task's own list says of indexes, as it is recorded with what was installed.
         named: normal names of the packages that the requirements name.
         pins: those of ``lines`` that ask for one exact version.
-        options: what the task's own list says of indexes, as it is recorded with what was installed.
         root: the checkout, where relative paths lead.
         project: the files that take the place of ``lines``; None for plain requirements.
         brings_python: the engine installs the interpreter too, and ``interpreter`` is None.
@@ -216,14 +218,15 @@ class EnvironmentPlan:
     engine_flags: tuple[str, ...] = ()
     engine_reason: str = ""
     pip: tuple[str, ...] = ()
+    torch: Torch | None = None
     indexes: Indexes = attrs.Factory(Indexes)
     pip_indexes: Indexes = attrs.Factory(Indexes)
     key: str | None = None
     notes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
     root: Path | None = None
-    options: tuple[str, ...] = ()
     task_id: str = ""
     project: Project | None = None
     brings_python: bool = False

@@ -52,6 +52,7 @@ class PackageIndex(ThreadingHTTPServer):
         password: what clients must send as ``user:password``; empty lets everybody in.
         yanked: file names that are marked as withdrawn.
         requires_python: file name to what its link says in ``data-requires-python``.
+        only: part of the names of the files that there are; empty for all.
         hashes: file name to the SHA-256 that its link claims, where that is not the true one.
     """
 
@@ -66,6 +67,7 @@ class PackageIndex(ThreadingHTTPServer):
         self.yanked: set[str] = set()
         self.requires_python: dict[str, str] = {}
         self.hashes: dict[str, str] = {}
+        self.only = ""
         self.on_request: Callable[[str], None] = lambda _: None
         self._used: dict[int, int] = {}
         self.over = threading.Event()
@@ -94,7 +96,7 @@ class PackageIndex(ThreadingHTTPServer):
         links = []
         for file in sorted(self.folder.iterdir()):
             match = _ARCHIVE.match(file.name)
-            if match is None or re.sub(r"[-_.]+", "-", match["name"]).lower() != name:
+            if match is None or self.only not in file.name or re.sub(r"[-_.]+", "-", match["name"]).lower() != name:
                 continue
             digest = self.hashes.get(file.name) or hashlib.sha256(file.read_bytes()).hexdigest()
             python = self.requires_python.get(file.name)

@@ -57,7 +57,10 @@ class PipEngine:
     def _stage(self, stage: Stage, work: Work, python: Path, legacy: Sequence[str]) -> Failure | None:
         plan = work.plan
         file = work.scratch / "requirements.txt"
-        content = [*option_lines(plan.pip_indexes), *stage.lines]
+        places = plan.pip_indexes
+        if plan.torch is not None and plan.torch.for_pip:
+            places = attrs.evolve(places, extra=(plan.torch.for_pip, *places.extra))
+        content = [*option_lines(places), *stage.lines]
         write_atomic(file, "".join(f"{line}\n" for line in content), durable=False)
         argv = ["-r", str(file), *legacy]
         if plan.constraints:

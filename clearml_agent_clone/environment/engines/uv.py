@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -11,9 +12,10 @@ from clearml_agent_clone.environment.engines import EngineUnavailable, Work
 from clearml_agent_clone.environment.engines.running import Command, attempt
 from clearml_agent_clone.environment.engines.stages import install_stages
 from clearml_agent_clone.environment.failures import Failure
-from clearml_agent_clone.environment.model import Indexes, Stage
+from clearml_agent_clone.environment.model import Indexes, Stage, masked
 from clearml_agent_clone.environment.progress import growth
 from clearml_agent_clone.environment.seeds import plant
+from clearml_agent_clone.environment.torch import TorchIndexGone, is_about, stage_without_builds, torch_line
 from clearml_agent_clone.environment.uv_tools import link_mode, link_with
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, write_atomic
@@ -21,6 +23,8 @@ from clearml_agent_clone.util.process import Console, Finished, run
 
 _UNPACKED = "uv-cache"
 _LONG_TIMEOUT = 60.0
+_BUILDS = frozenset({"UV_TORCH_BACKEND", "UV_CUDA_DRIVER_VERSION"})
+_AWAY = frozenset({"unreachable", "timeout", "cut-off", "server-error", "tls"})
 
 
 @attrs.frozen
@@ -54,7 +58,17 @@ class UvEngine:
 
     def _stage(self, stage: Stage, work: Work, python: Path) -> Failure | None:
         argv = self.install_argv(stage, work, python)
-        failure = self._attempt(argv, work)
+        with_torch = any(torch_line(line) for line in stage.lines)
+        torch = work.plan.torch if with_torch else None
+        builds = (torch.variables if torch is not None else {}) if with_torch else None
+        failure = self._attempt(argv, work, builds)
+        if failure is not None and torch is not None and builds and is_about(failure):
+            if failure.kind in _AWAY:
+                raise TorchIndexGone(failure.message)
+            work.console.say(f"{masked(failure.message)}. Looking for it in {work.plan.indexes.shown} instead")
+            builds = {}
+            argv = self.install_argv(stage_without_builds(stage, torch), work, python)
+            failure = self._attempt(argv, work, builds)
         if failure is None or not failure.conflict or not work.plan.pins:
             return failure
         work.console.say(
@@ -63,10 +77,13 @@ class UvEngine:
         )
         overrides = work.scratch / "recorded.txt"
         write_atomic(overrides, "".join(f"{pin}\n" for pin in work.plan.pins), durable=False)
-        return self._attempt([*argv, "--override", str(overrides)], work)
+        return self._attempt([*argv, "--override", str(overrides)], work, builds)
 
-    def _attempt(self, argv: list[str], work: Work) -> Failure | None:
-        command = Command(argv, self._environment(work), work.scratch, fetched=growth(self._cache(work)))
+    def _attempt(self, argv: list[str], work: Work, more: Mapping[str, str] | None = None) -> Failure | None:
+        environment = self._environment(work)
+        if more is not None:  # PyTorch's packages are among the lines, and ours is the choice of builds
+            environment = {name: value for name, value in environment.items() if name not in _BUILDS} | {**more}
+        command = Command(argv, environment, work.scratch, fetched=growth(self._cache(work)))
         try:
             return attempt(command, work)
         except (UserError, OSError) as error:  # not there, not executable, built for another machine
@@ -176,7 +193,7 @@ def index_variables(indexes: Indexes) -> dict[str, str]:
         "UV_INDEX": " ".join(indexes.extra),
         "UV_FIND_LINKS": ",".join(indexes.find_links),
         "UV_INSECURE_HOST": " ".join(indexes.trusted),
-        "UV_INDEX_STRATEGY": "unsafe-best-match" if indexes.extra else "",
+        "UV_INDEX_STRATEGY": indexes.strategy or ("unsafe-best-match" if indexes.extra else ""),
         "SSL_CERT_FILE": indexes.certificate,
         "UV_HTTP_TIMEOUT": indexes.timeout,
         "ALL_PROXY": indexes.proxy,
