@@ -40,6 +40,7 @@ def environment_key(plan: EnvironmentPlan, interpreter: Interpreter | None, sett
         plan.engine_flags,
         _flags(settings.extra_pip_install_flags) if plan.lines else [],
         plan.pip,
+        plan.torch.identity if plan.torch else None,
         settings.force_upgrade,
         # The index set decides what a name means; who asks does not.
         without_secrets(plan.indexes.main),

@@ -13,6 +13,7 @@ from clearml_agent_clone.environment.conda.settings import CondaSettings
 from clearml_agent_clone.environment.install_settings import InstallSettings
 from clearml_agent_clone.environment.order import OrderSettings
 from clearml_agent_clone.environment.projects.settings import ProjectSettings, forced_manager
+from clearml_agent_clone.environment.torch_settings import TorchSettings
 
 if TYPE_CHECKING:
     from clearml_agent_clone.config.settings import Settings
@@ -35,11 +36,12 @@ class EnvironmentSettings:
         install_into: do not make an environment, install into this interpreter: a path, or ``found`` for the one the
             task asks for; empty makes an environment.
         skip: no Python work at all; the task runs with the agent's own interpreter.
-        max_age: seconds after its last use for which an environment is kept; 0 for any number.
         order: packages that are installed before or after all others.
+        max_age: seconds after its last use for which an environment is kept; 0 for any number.
         max_size: bytes that all kept environments may have together; 0 for any number.
         free_space: bytes that must stay free on the disk of the store.
         lock_timeout: seconds for which a silent builder of the same environment is waited for.
+        torch: how the builds of PyTorch are chosen.
         conda: how conda environments are made.
         projects: how poetry and uv projects are read.
         variables: for the programs that install (git credentials by an askpass program, for instance).
@@ -64,12 +66,13 @@ class EnvironmentSettings:
     force_original_requirements: bool = False
     extra_index_url: tuple[str, ...] = ()
     extra_pip_install_flags: tuple[str, ...] = ()
+    order: OrderSettings = attrs.Factory(OrderSettings)
     max_entries: int = 10
     max_age: float = 0.0
-    order: OrderSettings = attrs.Factory(OrderSettings)
     max_size: int = 0
     free_space: int = 2_000_000_000
     lock_timeout: float = 30.0
+    torch: TorchSettings = attrs.Factory(TorchSettings)
     conda: CondaSettings = attrs.Factory(CondaSettings)
     projects: ProjectSettings = attrs.Factory(ProjectSettings)
     variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -95,6 +98,7 @@ class EnvironmentSettings:
             manager=forced_manager(environ) or manager.type,
             projects=ProjectSettings.from_settings(manager, environ),
             installing=InstallSettings.from_settings(settings, environ),
+            torch=TorchSettings.from_settings(settings, environ),
             python_binary=agent.python_binary,
             default_python=agent.default_python,
             ignore_requested_python_version=agent.ignore_requested_python_version,
@@ -108,11 +112,11 @@ class EnvironmentSettings:
             force_original_requirements=manager.force_original_requirements,
             extra_index_url=manager.extra_index_url,
             extra_pip_install_flags=tuple(shlex.split(flags)) if flags else manager.extra_pip_install_flags,
+            order=OrderSettings.from_manager(manager),
             max_entries=cache.max_entries,
             max_age=cache.max_age_days * 86400.0,
             max_size=int(cache.max_size_gb * 1e9),
             free_space=int(cache.free_space_threshold_gb * 1e9),
-            order=OrderSettings.from_manager(manager),
             lock_timeout=cache.lock_timeout,
             variables=dict(variables or {}),
             environ=dict(environ),
