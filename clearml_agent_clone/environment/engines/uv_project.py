@@ -46,6 +46,7 @@ class UvProjectEngine(UvEngine):
             variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
         elif "UV_INDEX_STRATEGY" in work.settings.environ:
             variables["UV_INDEX_STRATEGY"] = work.settings.environ["UV_INDEX_STRATEGY"]
+        variables["UV_NO_PROGRESS"] = "1"
         variables["UV_PROJECT_ENVIRONMENT"] = str(work.folder)
         witness = Witness(work.console)
         console = None if quiet else witness

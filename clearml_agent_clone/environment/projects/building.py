@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import attrs
@@ -13,7 +14,7 @@ from clearml_agent_clone.environment.model import EnvironmentPlan
 from clearml_agent_clone.environment.uv_tools import find_uv
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir
-from clearml_agent_clone.util.process import Cancel, Console
+from clearml_agent_clone.util.process import Cancel, Console, run
 
 
 def build_into(layer: Path, folder: Path, plan: EnvironmentPlan, console: Console, cancel: Cancel | None) -> None:
@@ -34,6 +35,9 @@ def build_into(layer: Path, folder: Path, plan: EnvironmentPlan, console: Consol
 class _Builder(UvEngine):
     def build(self, work: Work, folder: Path) -> None:
         argv = [self.program, "pip", "install", "--python", str(work.python), "--no-deps", "--editable", str(folder)]
-        done = self._run(argv, work, work.console)
+        try:
+            done = run(argv, cwd=work.scratch, env=self._environment(work), console=work.console, cancel=work.cancel)
+        finally:
+            shutil.rmtree(work.scratch, ignore_errors=True)
         if not done.ok:
             raise diagnose(done.output, work.plan.indexes.shown).error()

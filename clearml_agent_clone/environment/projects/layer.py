@@ -102,12 +102,26 @@ def _copy_program(source: Path, target: Path, old: bytes, new: bytes) -> None:
     if source.is_file() and source.stat().st_size <= _SCRIPT:
         with source.open("rb") as file:
             content = file.read() if file.read(2) == b"#!" else b""
-        head, rest = content[:1024], content[1024:]
-        if old in head:
-            target.write_bytes(b"#!" + head.replace(old, new) + rest)
+        first, _, rest = content.partition(b"\n")
+        if first.strip() == old:
+            content = _start(os.fsdecode(new)).encode() + rest
+        elif old in content[:1024]:
+            content = b"#!" + content.replace(old, new, 1)
+        else:
+            content = b""
+        if content:
+            target.write_bytes(content)
             target.chmod(0o755)
             return
     target.symlink_to(source)
+
+
+def _start(python: str) -> str:
+    """The first line of a program for ``python``; what the kernel does not take, a shell does."""
+    line = f"#!{python}\n"
+    if len(line) <= _LONGEST_SHEBANG and " " not in python:
+        return line
+    return f"#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"
 
 
 @attrs.frozen
@@ -132,7 +146,7 @@ class _Layer:
             for site in self.place.glob("lib/python*/site-packages"):
                 _write(package, folder, site, self.place / "bin")
             return
-        self.console.say(f"Building {local.name} for this task: its {package} leaves more to do than to name folders")
+        self.console.say(f"Building {local.name} for this task: its backend has to be asked ({package})")
         from clearml_agent_clone.environment.projects.building import build_into  # noqa: PLC0415 - rare
 
         build_into(self.place, folder, self.plan, self.console, self.cancel)
@@ -168,10 +182,7 @@ def _program(python: Path, target: str) -> str:
     first = name.split(".")[0]
     lines = [f"from {module} import {first}" if name else f"import {module}"]
     lines += ['if __name__ == "__main__":', f"    sys.exit({call})", ""]
-    start = f"#!{python}\n"
-    if len(start) > _LONGEST_SHEBANG or " " in start:  # what the kernel does not take, a shell does
-        start = f"#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"
-    return "\n".join([f"{start}import sys", *lines])
+    return "\n".join([f"{_start(str(python))}import sys", *lines])
 
 
 def _variables(project: Project, console: Console) -> dict[str, str]:
