@@ -236,6 +236,11 @@ class EnvironmentPlan:
         """Whether packages come from conda, and pip's only after them."""
         return self.project is not None and self.project.kind == "conda"
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether somebody else has installed what there is."""
+        return self.is_conda and self.project is not None and not self.project.places
+
     def describe(self) -> list[str]:
         """Lines for the console and the dry run; URLs are shown without credentials."""
         lines = [f"Python: {self._python()}"]
@@ -243,7 +248,7 @@ class EnvironmentPlan:
             lines.append(f"Packages: {self.source}")
             lines += [f"  {masked(note)}" for note in self.notes]
             why = f" ({self.engine_reason})" if self.engine_reason else ""
-            if self.lines or self.project:
+            if self.lines or (self.project and not self.is_prepared):
                 places = self.project.places if self.project else ""
                 lines.append(f"Installed by: {self.engine}{why}, from {places or self.indexes.shown}")
             lines.append(f"Environment: {self._where()}")

@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
+from clearml_agent_clone.environment.conda.secrets import shown
 from clearml_agent_clone.environment.conda.specs import Spec, read_spec
 from clearml_agent_clone.environment.failures import diagnose
-from clearml_agent_clone.environment.model import masked
 from clearml_agent_clone.errors import UserError
 
 _LONGEST = 600
@@ -19,13 +19,13 @@ _TREE = re.compile(r"[\s\u2500-\u257f]+")
 # "foo does not exist (perhaps a typo or a missing channel)" of the mambas, with and without their solver's tree;
 # "nothing provides requested foo 1.2" of libmamba inside conda.
 _ABSENT = re.compile(
-    r"(?:[\u2500-\u257f]\s*|^\s*)(?P<tree>[\w.-]+[^\n]*?),? (?:does not exist|do not exist|which does not exist)"
+    r"(?:[\u2500-\u257f]\s*|^[ \t]*)(?P<tree>[\w.-]+[^\n]*?),? (?:does not exist|do not exist|which does not exist)"
     r"|nothing provides requested (?P<asked>[^\n]+)"
     r"|No candidates were found for (?P<rattler>[^\n]+?)\.?$",
     re.MULTILINE,
 )
 # conda's own list below "ResolvePackageNotFound:" and "PackagesNotFoundError: ..."
-_LISTED = re.compile(r"(?:ResolvePackageNotFound|PackagesNotFoundError):[^\n]*\n(?P<items>(?:\s*(?:-[^\n]*)?\n)+)")
+_LISTED = re.compile(r"(?:ResolvePackageNotFound|PackagesNotFoundError):[^\n]*\n(?P<items>(?:[ \t]*(?:-[^\n]*)?\n)+)")
 _CONFLICT = re.compile(
     r"(?:UnsatisfiableError|LibMambaUnsatisfiableError|Could not solve for environment specs|"
     r"following packages? (?:are incompatible|could not be installed|conflicts?))"
@@ -104,13 +104,13 @@ def _cause(text: str, kind: str) -> UserError:
         return UserError(joined(text), remedy="Write it as conda does: name=1.2", code="packages-failed")
     if kind in {"gateway", "unreachable"} or _UNREACHABLE.search(text):
         urls = _URL.findall(text)
-        where = f" ({masked(urls[0].rstrip('.,:'))})" if urls else ""
+        where = f" ({shown(urls[0].rstrip('.,:'))})" if urls else ""
         return UserError(
-            f"a conda channel cannot be reached{where}: {masked(_reason(text))}",
+            f"a conda channel cannot be reached{where}: {shown(_reason(text))}",
             remedy="Check the network, or name channels that this machine can reach (agent.package_manager.conda_channels)",
             code="packages-failed",
         )
-    return _failed(f"conda packages could not be installed: {masked(_reason(text))}")
+    return _failed(f"conda packages could not be installed: {shown(_reason(text))}")
 
 
 def _failed(message: str) -> UserError:

@@ -9,12 +9,13 @@ import attrs
 
 from clearml_agent_clone.environment.conda.lists import Packages, choose_packages
 from clearml_agent_clone.environment.conda.prepared import plan_prepared
+from clearml_agent_clone.environment.conda.programs import base_prefix, find_tool
+from clearml_agent_clone.environment.conda.secrets import shown
 from clearml_agent_clone.environment.conda.specs import Spec
-from clearml_agent_clone.environment.conda.tools import base_prefix, find_tool
 from clearml_agent_clone.environment.conda.wish import Wish
 from clearml_agent_clone.environment.interpreter import Wanted, wanted_python
 from clearml_agent_clone.environment.keys import environment_key
-from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Mode, Project, masked
+from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRequest, Mode, Project
 from clearml_agent_clone.environment.plan import plan_lines
 from clearml_agent_clone.environment.probe import Probe
 from clearml_agent_clone.environment.settings import EnvironmentSettings
@@ -47,7 +48,7 @@ def plan(request: EnvironmentRequest, settings: EnvironmentSettings) -> Environm
         pip=lines.engine,
         gpu=settings.conda.gpu,
     )
-    places = masked(", ".join(wish.channels) or "nowhere, no channel is configured")
+    places = shown(", ".join(wish.channels) or "nowhere, no channel is configured")
     made = attrs.evolve(
         lines,
         engine=ENGINE,
@@ -85,7 +86,7 @@ def _fitted(found: Packages, wanted: Wanted, settings: EnvironmentSettings) -> t
     notes = list(wanted.notes)
     python = specs.pop("python", None)
     if python is not None and (python.version or "[" in python.raw):
-        if wanted.firm:
+        if wanted.firm and f"{wanted.version}." not in f"{python.version.lstrip('=')}.":
             notes.append(f"{python.text}: the list of packages decides, not {wanted.origin}")
     else:
         python = Spec("python", f"{wanted.version}.*")

@@ -1,27 +1,22 @@
-"""What installs conda packages: micromamba, mamba or conda where one is on the machine, else py-rattler in a child."""
+"""Have conda packages installed: by micromamba, mamba or conda where one is there, else by py-rattler in a child."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 
 from clearml_agent_clone.environment.conda.condarc import read_condarc
 from clearml_agent_clone.environment.conda.outcome import Outcome, read_output, read_report
+from clearml_agent_clone.environment.conda.programs import Tool
 from clearml_agent_clone.environment.conda.specs import Spec
 from clearml_agent_clone.environment.engines import Work
-from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, write_atomic
 from clearml_agent_clone.util.process import run
 
-_KINDS = ("micromamba", "mamba", "conda")
-_VARIABLES = ("MAMBA_EXE", "CONDA_EXE")
-_RATTLER = "py-rattler"
 _CHILD = Path(__file__).with_name("rattler_child.py")  # started by its path: it needs nothing of the agent
 # What each calls the same two things. They ask for nothing: CONDA_ALWAYS_YES and its twin are set.
 _COMMANDS = {
@@ -32,54 +27,6 @@ _COMMANDS = {
     ("conda", False): ("env", "create"),
     ("conda", True): ("env", "update"),
 }
-
-
-@attrs.frozen
-class Tool:
-    """What installs conda packages: ``kind`` is the program's name, ``program`` its path; empty for py-rattler."""
-
-    kind: str
-    program: str = ""
-
-    @property
-    def described(self) -> str:
-        """For the console."""
-        return self.program or f"{_RATTLER}, no micromamba, mamba or conda is on PATH"
-
-
-def find_tool(environ: Mapping[str, str]) -> Tool:
-    """What this machine has.
-
-    Raises:
-        UserError: code ``conda-missing``; it has nothing.
-    """
-    for kind in _KINDS:
-        program = _program(kind, environ)
-        if program:
-            return Tool(kind, program)
-    if importlib.util.find_spec("rattler") is not None:
-        return Tool(_RATTLER)
-    raise UserError(
-        "agent.package_manager.type is conda, and this machine has no micromamba, mamba or conda on PATH",
-        remedy='Install one of them, or what the agent can do it with by itself: pip install "clearml-agent-clone[conda]"',
-        code="conda-missing",
-    )
-
-
-def base_prefix(environ: Mapping[str, str]) -> Path | None:
-    """The base environment of the conda (or mamba) that is installed; None when there is none."""
-    for kind in ("conda", "mamba"):
-        program = _program(kind, environ)
-        if program:
-            return Path(program).parent.parent
-    root = environ.get("MAMBA_ROOT_PREFIX", "")
-    return Path(root) if root else None
-
-
-def _program(kind: str, environ: Mapping[str, str]) -> str:
-    found = shutil.which(kind, path=environ.get("PATH", "")) or ""
-    named = (environ.get(name, "") for name in _VARIABLES)
-    return found or next((path for path in named if Path(path).name == kind and shutil.which(path)), "")
 
 
 @attrs.frozen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +11,15 @@ import attrs
 
 from clearml_agent_clone.environment.conda.activation import state, variables_of
 from clearml_agent_clone.environment.conda.outcome import Outcome
+from clearml_agent_clone.environment.conda.programs import Tool, find_tool
+from clearml_agent_clone.environment.conda.secrets import shown, without
 from clearml_agent_clone.environment.conda.specs import Spec
-from clearml_agent_clone.environment.conda.tools import Attempt, Tool, find_tool
+from clearml_agent_clone.environment.conda.tools import Attempt
 from clearml_agent_clone.environment.conda.unpacked import unpack
 from clearml_agent_clone.environment.conda.wish import Wish
 from clearml_agent_clone.environment.engines import EngineUnavailable, Work
 from clearml_agent_clone.environment.engines.uv import UvEngine
-from clearml_agent_clone.environment.model import Mode, masked
+from clearml_agent_clone.environment.model import Mode
 from clearml_agent_clone.environment.uv_tools import find_uv
 from clearml_agent_clone.errors import UserError
 
@@ -126,7 +127,7 @@ class _Search:
         for name in unmatched:
             self._other(name, outcome.unmatched[name])
         if not (absent or unmatched) and not self._loosen_all() and not self._all_to_pip():
-            raise self._error(f"the conda packages do not go together: {masked(outcome.reason)}")
+            raise self._error(f"the conda packages do not go together: {shown(outcome.reason)}")
 
     def _without(self, name: str) -> None:
         """``name`` is in no channel."""
@@ -185,10 +186,10 @@ class _Search:
 
     @property
     def _places(self) -> str:
-        return masked(", ".join(self.wish.channels)) or "(none is configured)"
+        return shown(", ".join(self.wish.channels)) or "(none is configured)"
 
     def _say(self, text: str) -> None:
-        self.work.console.say(f"conda: {masked(text)}")
+        self.work.console.say(f"conda: {shown(text)}")
 
     def _error(self, message: str) -> UserError:
         remedy = (
@@ -201,18 +202,14 @@ class _Search:
 
 def _hide_secrets(prefix: Path, channels: tuple[str, ...]) -> None:
     """Take passwords and tokens of channels out of what the environment says about its packages."""
-    secret = {url: _plain(url) for url in channels if _plain(url) != url}
+    secret = {url: plain for url in channels if (plain := without(url)) != url}
     if not secret:
         return
     for file in (prefix / "conda-meta").glob("*.json"):
         text = file.read_text(encoding="utf-8")
         plain = text
-        for url, shown in secret.items():
-            plain = plain.replace(url, shown)
+        for url, safe in secret.items():
+            plain = plain.replace(url, safe)
         if plain != text:
             file.unlink()  # it may share its content with another environment
             file.write_text(plain, encoding="utf-8")
-
-
-def _plain(url: str) -> str:
-    return re.sub(r"/t/[^/]+/", "/", re.sub(r"(://)[^/@\s]+@", r"\1", url))

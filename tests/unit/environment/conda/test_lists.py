@@ -168,3 +168,11 @@ def test_the_key_tells_environments_apart(conda: EnvironmentSettings, tmp_path: 
     assert len(set(keys)) == 6
     assert None not in keys
     assert plan(conda, conda="# other comment\nalpha==1.0\n\n", pip="").key == keys[0]
+
+
+def test_a_token_in_a_channel_is_not_shown(conda: EnvironmentSettings) -> None:
+    channels = ("https://me:s3cr-et@h.invalid/x", "https://h.invalid/t/tk-s3cr-et/y")
+    made = plan(attrs.evolve(conda, conda=attrs.evolve(conda.conda, channels=channels)), conda="alpha", pip="")
+    shown = "\n".join(made.describe())
+    assert "from https://****@h.invalid/x, https://h.invalid/t/****/y" in shown
+    assert "s3cr-et" not in shown + repr(attrs.evolve(made, project=None))

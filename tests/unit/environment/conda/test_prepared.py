@@ -53,6 +53,7 @@ def test_a_folder_is_used_as_it_is(make: Build, prefix: Path, console: Recorder)
     assert result.variables["ACTS"] == "env", "its activation scripts count"
     assert not list(prefix.glob("lib/python*/site-packages/tool*")), "nothing is added to it"
     assert f"Packages: those of {prefix}, as they are" in console.lines
+    assert "Installed by" not in console.text
 
 
 def test_the_container_image_may_name_a_folder(make: Build, prefix: Path) -> None:

@@ -14,15 +14,16 @@ import attrs
 import pytest
 
 from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings, plan_environment
+from clearml_agent_clone.environment.conda import tools
 from clearml_agent_clone.environment.conda.condarc import read_condarc
-from clearml_agent_clone.environment.conda.tools import Tool, base_prefix, find_tool
+from clearml_agent_clone.environment.conda.programs import Tool, base_prefix, find_tool
 from clearml_agent_clone.errors import UserError
 from tests.helpers.conda_channel import MINOR
 from tests.helpers.consoles import Recorder
 
 from .conftest import Build
 
-_CHILD = Path(sys.modules[find_tool.__module__].__file__ or "").with_name("rattler_child.py")
+_CHILD = Path(tools.__file__).with_name("rattler_child.py")
 _STAND_IN = f"""#!{sys.executable}
 import json, os, pathlib, subprocess, sys
 arguments = sys.argv[1:]
