@@ -21,6 +21,7 @@ _FLAGS = bytes(code in _KEPT for code in range(256))
 _BLOCK = 4096
 _HOLE = b"\x1f"
 _OFTEN = 96  # ANSI sequences closer than that are taken out one kind after the other,
+_SAMPLE = 16 * 1024
 _FEW = 12  # of which there may be so many
 _DEEPEST = 3  # so many times a URL may be quoted
 
@@ -126,9 +127,9 @@ def without_colours(data: bytes) -> View:
     """``data`` without ANSI sequences."""
     if b"\x1b" not in data:
         return View(data)
-    return View(
-        _few_colours_out(data) if data.count(b"\x1b") > len(data) // _OFTEN else ANSI.sub(b"", data), View(data), ANSI
-    )
+    sample = data[:_SAMPLE]
+    often = sample.count(b"\x1b") > len(sample) // _OFTEN
+    return View(_few_colours_out(data) if often else ANSI.sub(b"", data), View(data), ANSI)
 
 
 def _few_colours_out(data: bytes) -> bytes:
@@ -140,8 +141,8 @@ def _few_colours_out(data: bytes) -> bytes:
         match = ANSI.match(rest, at)
         if match is None:
             break
-        # Something stays in its place: what stood before and behind it must not become a sequence together.
-        rest = rest.replace(match[0], _HOLE)
+        # Its place stays: what stood before and behind it must not become a sequence together.
+        rest = rest.replace(match[0], _HOLE * len(match[0]))
         at = rest.find(b"\x1b", at)
         if at < 0:
             return rest.translate(None, _HOLE)
