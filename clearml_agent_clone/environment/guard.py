@@ -1,7 +1,7 @@
 """Notice when a task wrote into its environment, so that no later task gets to see it.
 
 Environments are used in place and their files may be hard links into uv's cache. Nothing keeps a task (least of all
-root's) from changing them, so each file's size and time of change are written down after the build and compared when
+root's) from changing them, so each file's size, time of change and permissions are written down after the build and compared when
 the last user of the environment is gone. Bytecode is left out: every run may add it.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from clearml_agent_clone.util.files import read_json, write_json
 
-Snapshot = dict[str, tuple[int, int]]
-"""Relative path → size and time of change (nanoseconds)."""
+Snapshot = dict[str, tuple[int, ...]]
+"""Relative path → size, time of change (nanoseconds), permissions."""
 
 _SHOWN = 3
 _NOTHING = (0, 0)
@@ -38,7 +38,7 @@ def take_snapshot(environment: Path) -> Snapshot:
                         pending.append(entry.path)
                 elif not entry.name.endswith(".pyc"):
                     status = entry.stat(follow_symlinks=False)
-                    found[entry.path[start:]] = (status.st_size, status.st_mtime_ns)
+                    found[entry.path[start:]] = (status.st_size, status.st_mtime_ns, status.st_mode & 0o7777)
     return found
 
 

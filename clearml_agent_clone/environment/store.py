@@ -271,7 +271,7 @@ class Store:
         folder, lock = self._new_folder(key)
         try:
             meta, snapshot = self._made(folder / "env", make, console)
-            size = sum(size for size, _ in snapshot.values())
+            size = sum(values[0] for values in snapshot.values())
             meta = attrs.evolve(meta, created=time.time(), size=size, keep=self.keep)
             write_atomic(folder / "installed.txt", "".join(f"{line}\n" for line in meta.installed), durable=False)
             if self.keep:
@@ -362,7 +362,7 @@ class Store:
 
     def _differences(self, folder: Path) -> list[str]:
         before = read_json(folder / "files.json")
-        snapshot = {name: (size, stamp) for name, (size, stamp) in before.items()} if isinstance(before, dict) else {}
+        snapshot = {name: tuple(values) for name, values in before.items()} if isinstance(before, dict) else {}
         try:
             return changed_files(folder / "env", snapshot) if (folder / "env").is_dir() else ["env"]
         except OSError:  # a task took the right to read a folder away
