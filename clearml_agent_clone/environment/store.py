@@ -257,6 +257,7 @@ class Store:
             if not self.keep:
                 self.discard(folder)
             elif not self.changed(folder, None):
+                upkeep.drop_layers(folder)
                 lock.write(state(clean=True))
 
     def evict(self, spare: Path | None = None) -> list[str]:
@@ -405,7 +406,7 @@ class Store:
                     and not entry.name.startswith(("trash.", "new."))
                     and entry.is_dir()
                 ]
-        except FileNotFoundError:
+        except OSError:  # not made yet, or nothing that we may look into
             return []
         return found if len(found) < 2 else sorted(found, key=lambda folder: last_use(folder) or 0.0, reverse=True)
 
