@@ -13,10 +13,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings, plan_environment
+from clearml_agent_clone.environment import (
+    EnvironmentPlan,
+    EnvironmentRequest,
+    EnvironmentSettings,
+    Mode,
+    plan_environment,
+)
 from clearml_agent_clone.environment.conda import tools
 from clearml_agent_clone.environment.conda.condarc import read_condarc
 from clearml_agent_clone.environment.conda.programs import Tool, base_prefix, find_tool
+from clearml_agent_clone.environment.conda.specs import Spec
+from clearml_agent_clone.environment.engines import Work
 from clearml_agent_clone.errors import UserError
 from tests.helpers.conda_channel import MINOR
 from tests.helpers.consoles import Recorder
@@ -45,30 +53,39 @@ sys.exit(1)
 """
 
 
-_ASKED = {"micromamba": ["create"], "mamba": ["env", "create"], "conda": ["env", "create"]}
+_ASKED = {
+    ("micromamba", False): ["create"],
+    ("micromamba", True): ["install"],
+    ("mamba", False): ["env", "create"],
+    ("mamba", True): ["env", "update"],
+    ("conda", False): ["env", "create"],
+    ("conda", True): ["env", "update"],
+}
+_QUICK = f"""#!{sys.executable}
+import json, os, pathlib, sys
+prefix = pathlib.Path(sys.argv[sys.argv.index("--prefix") + 1])
+(prefix / "conda-meta").mkdir(parents=True)
+(prefix / "seen.json").write_text(json.dumps(sys.argv[1:]))
+"""
 
 
-def stand_in(folder: Path, name: str) -> Path:
+def stand_in(folder: Path, name: str, text: str = _STAND_IN) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / name
-    program.write_text(_STAND_IN)
+    program.write_text(text)
     program.chmod(0o755)
     return program
 
 
-@pytest.mark.parametrize("name", ["micromamba", "mamba", "conda"])
-def test_a_program_is_asked_in_its_own_way(
-    make: Build, conda: EnvironmentSettings, tmp_path: Path, console: Recorder, name: str
+def test_an_installed_program_is_asked_and_understood(
+    make: Build, conda: EnvironmentSettings, tmp_path: Path, console: Recorder
 ) -> None:
-    program, packages = stand_in(tmp_path / "bin", name), conda.conda.packages_dir
+    program, packages = stand_in(tmp_path / "bin", "conda"), conda.conda.packages_dir
     assert packages is not None
     environ = {**conda.environ, "PATH": f"{program.parent}:{os.defpath}", "STAND_IN": str(packages)}
-    lists = {"conda": "alpha=1.0=h9_9\ngamma == 1.0\n", "pip": "tool == 1.0\ngamma == 1.0"}
-    with pytest.raises(UserError, match="gamma"):
-        make(settings=attrs.evolve(conda, environ=environ), **lists)
     result = make(settings=attrs.evolve(conda, environ=environ), conda="alpha=1.0=h9_9\ntool == 1.0", pip="tool == 1.0")
     seen = json.loads((packages / "seen.json").read_text())
-    assert seen["arguments"] == [*_ASKED[name], "--prefix", "--file"]
+    assert seen["arguments"] == ["env", "create", "--prefix", "--file"]
     assert seen["file"]["channels"] == [*conda.conda.channels, "nodefaults"]
     assert seen["file"]["dependencies"] == [f"python {MINOR}.*", "alpha ==1.0"]
     assert (seen["yes"], seen["mode"] & 0o777) == ("true", 0o600)
@@ -77,6 +94,24 @@ def test_a_program_is_asked_in_its_own_way(
     assert result.bin_dir is not None
     assert list(result.bin_dir.parent.glob("lib/python*/site-packages/alpha.py"))
     assert list(result.bin_dir.parent.glob("lib/python*/site-packages/tool.py"))
+
+
+@pytest.mark.parametrize(("name", "update"), _ASKED)
+def test_each_program_is_asked_in_its_own_way(
+    conda: EnvironmentSettings, tmp_path: Path, console: Recorder, name: str, *, update: bool
+) -> None:
+    program = stand_in(tmp_path / "bin", name, _QUICK)
+    prefix = tmp_path / "env"
+    work = Work(EnvironmentPlan(Mode.STORED, conda), None, prefix, tmp_path, console, None, {})
+    attempt = tools.Attempt(
+        Tool(name, str(program)), ["https://u:s3cr-et@h.invalid/c"], [Spec("alpha")], prefix, update
+    )
+    assert attempt.run(work).ok
+    arguments = json.loads((prefix / "seen.json").read_text())
+    file = tmp_path / "environment.yml"
+    assert arguments == [*_ASKED[name, update], "--prefix", str(prefix), "--file", str(file)]
+    assert "s3cr-et" in file.read_text(), "in a private file, and not among the arguments"
+    assert not attrs.evolve(attempt, prefix=tmp_path / "other", tool=Tool(name, "/bin/true")).run(work).ok
 
 
 def test_which_program_is_taken(tmp_path: Path) -> None:
