@@ -271,7 +271,7 @@ class EnvironmentPlan:
         if self.mode is Mode.EXISTING:
             return f"none of its own, packages go into the interpreter above ({self.reason})"
         if self.mode is Mode.PRIVATE:
-            return f"for this task alone ({self.reason})"
+            return f"for this task alone ({masked(self.reason)})"
         return f"kept as {self.key}" if self.key else "kept"
 
 

@@ -10,9 +10,12 @@ from clearml_agent_clone.environment.interpreter import SHELLS, choose_interpret
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.lines import Line
 from clearml_agent_clone.environment.model import Declined, EnvironmentPlan, EnvironmentRequest, Indexes, Mode
-from clearml_agent_clone.environment.requirements import Requirement, normal, rewrite
+from clearml_agent_clone.environment.order import additions, stages, unique
+from clearml_agent_clone.environment.report import kept_options
+from clearml_agent_clone.environment.requirements import Requirement, rewrite
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.sources import Source, choose_source
+from clearml_agent_clone.environment.torch import choose_torch, with_index
 
 
 def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
@@ -67,23 +70,34 @@ def _special(request: EnvironmentRequest, settings: EnvironmentSettings) -> Envi
 
 def plan_lines(source: Source, request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
     """The plan for the requirement lines of ``source``, without an interpreter and without a key."""
-    requirements, notes = _rewritten(source.listing.packages, request)
-    constraints, more = _rewritten(source.listing.constraints, request)
-    named = {requirement.name for requirement in requirements if requirement.name}
-    added = [Requirement(name, normal(name)) for name in request.extra if normal(name) not in named]
+    requirements, notes = _rewritten(source.listing.packages, request, settings)
+    constraints, more = _rewritten(source.listing.constraints, request, settings)
+    requirements, dropped = unique(requirements)
+    added, why_added = additions(requirements, request.extra)
+    hashed = any(requirement.hashed for requirement in requirements)
     requirements += added
-    notes += [f"{requirement.text}: added, the way the task is run needs it" for requirement in added]
+    notes += (*dropped, *why_added)
     pip, told = from_pip(settings.environ)
     configured = parse_flags(settings.extra_pip_install_flags)
     said = (*source.listing.options, *configured.places)
     options = with_options(pip, settings.extra_index_url, said, settings.environ)
     choice = choose_engine(settings.installing, configured, requirements)
     notes += choice.notes
-    indexes, flags = options.indexes, options.flags
+    torch = choose_torch(requirements, options.indexes, settings.torch, choice.name)
+    requirements = list(torch.requirements)
+    notes += torch.notes
+    indexes, flags = (
+        with_index(options.indexes, torch.torch),
+        (*options.flags, *_hashes(hashed=hashed, added=bool(added))),
+    )
     told_by_us = with_options(Indexes(), settings.extra_index_url, said, settings.environ).indexes
+    told_by_us = with_index(told_by_us, torch.torch)
     if choice.name == "uv" and requirements and pip != Indexes():
         notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")
-    mode, why = _mode(requirements, settings)
+    # What is checked by hashes has to be seen as a whole.
+    steps = () if hashed else stages(requirements, settings.order)
+    notes += [f"{stage.reason}: {', '.join(stage.lines)}" for stage in steps if stage.reason]
+    mode, why = _mode(requirements, indexes, settings)
     if not requirements and not source.open:
         indexes, told_by_us, flags = Indexes(), Indexes(), ()  # nothing is looked up anywhere
     return EnvironmentPlan(
@@ -91,26 +105,36 @@ def plan_lines(source: Source, request: EnvironmentRequest, settings: Environmen
         settings,
         reason=why,
         source=source.text,
-        lines=tuple(dict.fromkeys(requirement.text for requirement in requirements)),
+        lines=tuple(requirement.text for requirement in requirements),
+        stages=steps,
         constraints=tuple(requirement.text for requirement in constraints),
         engine=choice.name,
-        engine_flags=flags,
+        engine_flags=tuple(dict.fromkeys(flags)),
         engine_reason=choice.reason,
         pip=choice.pip,
+        torch=torch.torch,
         indexes=indexes,
         pip_indexes=told_by_us,
         notes=(*source.listing.notes, *notes, *more, *options.notes),
-        named=tuple(sorted(named | {requirement.name for requirement in added})),
+        options=kept_options(source.listing.options, request.repository_root),
+        named=tuple(sorted({requirement.name for requirement in requirements if requirement.name})),
         pins=tuple(requirement.text for requirement in requirements if requirement.pin),
         root=request.repository_root,
         task_id=request.task_id,
     )
 
 
-def _rewritten(lines: tuple[Line, ...], request: EnvironmentRequest) -> tuple[list[Requirement], list[str]]:
+def _hashes(*, hashed: bool, added: bool) -> tuple[str, ...]:
+    """One hash asks for all, as in pip; not where we add lines of our own, which have none."""
+    return ("--require-hashes",) if hashed and not added else ()
+
+
+def _rewritten(
+    lines: tuple[Line, ...], request: EnvironmentRequest, settings: EnvironmentSettings
+) -> tuple[list[Requirement], list[str]]:
     requirements, notes = [], []
     for line in lines:
-        requirement, note = rewrite(line, request.repository_root)
+        requirement, note = rewrite(line, request.repository_root, settings.environ)
         if requirement is not None:
             requirements.append(requirement)
         if note:
@@ -118,10 +142,13 @@ def _rewritten(lines: tuple[Line, ...], request: EnvironmentRequest) -> tuple[li
     return requirements, notes
 
 
-def _mode(requirements: list[Requirement], settings: EnvironmentSettings) -> tuple[Mode, str]:
+def _mode(requirements: list[Requirement], indexes: Indexes, settings: EnvironmentSettings) -> tuple[Mode, str]:
     if settings.store_dir is None:
         return Mode.PRIVATE, "agent.venvs_cache.path is empty"
     loose = next((requirement for requirement in requirements if not requirement.fixed), None)
     if loose is not None:
         return Mode.PRIVATE, f'what "{loose.text}" contains may change'
+    far = next((file for file in indexes.constraints if "://" in file), "")
+    if requirements and far:
+        return Mode.PRIVATE, f'what "{far}" contains may change'
     return Mode.STORED, ""

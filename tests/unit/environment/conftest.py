@@ -74,6 +74,12 @@ def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("uv-cache")
 
 
+@pytest.fixture(scope="session")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is known of interpreters, for tests that only plan: asking one takes longer than they do."""
+    return tmp_path_factory.mktemp("memory")
+
+
 @pytest.fixture
 def settings(tmp_path: Path, links: Path, uv_cache: Path) -> EnvironmentSettings:
     environ = {
