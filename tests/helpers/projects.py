@@ -13,7 +13,7 @@ UV_BUILD = '[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\
 def repository(root: Path, files: dict[str, str]) -> Path:
     """A git repository at ``root`` with ``files`` committed."""
     checkout(root, files)
-    subprocess.run([*_GIT, "init", "-q", str(root)], check=True)
+    subprocess.run([*_GIT, "init", "-q", "-b", "main", str(root)], check=True)
     commit(root)
     return root
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import attrs
 
 from clearml_agent_clone.environment.addresses import without_secrets
-from clearml_agent_clone.environment.engines import Engine, Witness, Work
-from clearml_agent_clone.environment.projects.causes import explain
+from clearml_agent_clone.environment.engines import Engine, Work
+from clearml_agent_clone.environment.engines.project_runs import ask_project, check, run_project
+from clearml_agent_clone.environment.engines.running import Command
 from clearml_agent_clone.environment.projects.local import Local, write_local
 from clearml_agent_clone.environment.projects.manifest import Manifest
 from clearml_agent_clone.environment.projects.mirror import mirror
 from clearml_agent_clone.environment.projects.tools import poetry_lines, tool
-from clearml_agent_clone.util.process import Finished, run
+from clearml_agent_clone.errors import UserError
 
 _TO_INSTALL = re.compile(r"^\s*[-•]\s+(?:Installing|Updating) (\S+) \(\S+ (/[^)\n]*)\)\s*$", re.MULTILINE)
+_PLACES = "the project's sources"
 _DIRECTORY = re.compile(r'^type = "directory"$', re.MULTILINE)
 
 
@@ -37,16 +42,8 @@ class PoetryEngine:
         told = project.text.split()
         packages: list[Local] = []
         if "--only-root" not in project.arguments:
-            lines = poetry_lines(work.settings.projects.poetry_version)
-            made = tool(lines, work.settings, work.console, work.cancel)
-            try:
-                assert made.bin_dir is not None  # tools always have an environment
-                version = next((line for line in made.installed if line.startswith("poetry==")), "poetry")
-                work.console.say(f"{version.replace('==', ' ')}, kept in {made.bin_dir.parent}")
-                packages = _Poetry(work, str(made.bin_dir / "poetry"), project.folder).install(local="local" in told)
-            finally:
-                if made.lease is not None:
-                    made.lease.release()
+            with _program(work) as program:
+                packages = _Poetry(work, program, project.folder).install(local="local" in told)
         manifest = Manifest.read(project.folder)
         if "root" in told and manifest is not None and manifest.is_poetry_package:
             name = str(manifest.project.get("name") or manifest.poetry.get("name") or "")
@@ -54,6 +51,30 @@ class PoetryEngine:
         write_local(work.folder, packages)
         if work.plan.lines:
             self.base.install(work, python)
+
+
+@contextmanager
+def _program(work: Work) -> Iterator[str]:
+    """The poetry program while the block runs; where it cannot be installed and none is asked for, that on PATH."""
+    versions = work.settings.projects.poetry_version
+    try:
+        made = tool(poetry_lines(versions), work.settings, work.console, work.cancel)
+    except UserError as error:
+        found = None if versions else shutil.which("poetry", path=work.settings.environ.get("PATH", ""))
+        if found is None:
+            message = f"poetry itself cannot be installed: {error.message}"
+            raise UserError(message, remedy=error.remedy, code="packages-failed") from error
+        work.console.say(f"Poetry cannot be installed ({error.message}): {found} is used")
+        yield found
+        return
+    try:
+        assert made.bin_dir is not None  # tools always have an environment
+        version = next((line for line in made.installed if line.startswith("poetry==")), "poetry")
+        work.console.say(f"{version.replace('==', ' ')}, kept in {made.bin_dir.parent}")
+        yield str(made.bin_dir / "poetry")
+    finally:
+        if made.lease is not None:
+            made.lease.release()
 
 
 @attrs.frozen
@@ -71,28 +92,22 @@ class _Poetry:
         if not lock.is_file():
             root = self.work.plan.root or self.folder
             place = mirror(root, self.folder, self.work.scratch / "checkout")
-        done = self._run("--no-directory", place=place)
-        if not done.ok:
-            raise explain(done.output, "the project's sources").error()
+        done = run_project(self._command("--no-directory", place=place), self.work, _PLACES)
+        check(done, self.work, _PLACES)
         if not local or not _DIRECTORY.search((place / "poetry.lock").read_text(encoding="utf-8")):
             return []
-        pending = self._run("--dry-run", place=place, quiet=True)
-        if not pending.ok:
-            raise explain(pending.output, "the project's sources").error()
+        pending = ask_project(self._command("--dry-run", place=place), self.work)
+        check(pending, self.work, _PLACES)
         return [
             Local.at(name, _mapped(Path(path), place, self.folder), self.folder)
             for name, path in _TO_INSTALL.findall(pending.output)
         ]
 
-    def _run(self, *more: str, place: Path, quiet: bool = False) -> Finished:
+    def _command(self, *more: str, place: Path) -> Command:
         project = self.work.plan.project
         assert project is not None  # plans of this engine have one
         argv = [self.program, "install", "--no-interaction", "--no-ansi", "--no-root", *more, *project.arguments]
-        witness = Witness(self.work.console)
-        done = run(
-            argv, cwd=place, env=self._environment(), console=None if quiet else witness, cancel=self.work.cancel
-        )
-        return attrs.evolve(done, output=witness.testimony(done.output))
+        return Command(argv, self._environment(), place)
 
     def _environment(self) -> dict[str, str]:
         """Poetry installs into the environment that ``VIRTUAL_ENV`` names. Credentials travel in variables."""
@@ -106,18 +121,12 @@ class _Poetry:
             **({"HTTPS_PROXY": proxy} if proxy else {}),
             **credentials(Manifest.read(self.folder), work.settings.extra_index_url),
         }
+        environ = work.settings.environ
         # A keyring asks a desktop that is not there, and waits for its answer
-        more["PYTHON_KEYRING_BACKEND"] = work.settings.environ.get(
-            "PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring"
-        )
-        return work.variables(
-            {name: value for name, value in more.items() if name not in _own(work) or name == "VIRTUAL_ENV"}
-        )
-
-
-def _own(work: Work) -> frozenset[str]:
-    """What whoever started the agent has set: that stays."""
-    return frozenset(name for name in work.settings.environ if name.startswith(("POETRY_HTTP_", "REQUESTS_", "HTTPS_")))
+        more["PYTHON_KEYRING_BACKEND"] = environ.get("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+        # What whoever started the agent has set for these stays
+        set_before = {name for name in environ if name.startswith(("POETRY_HTTP_", "REQUESTS_", "HTTPS_"))}
+        return work.variables({name: value for name, value in more.items() if name not in set_before})
 
 
 def credentials(manifest: Manifest | None, urls: tuple[str, ...]) -> dict[str, str]:

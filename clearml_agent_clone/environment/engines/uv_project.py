@@ -8,14 +8,15 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from clearml_agent_clone.environment.engines import Witness, Work
+from clearml_agent_clone.environment.engines import Work
+from clearml_agent_clone.environment.engines.project_runs import ask_project, check, run_project
+from clearml_agent_clone.environment.engines.running import Command
 from clearml_agent_clone.environment.engines.uv import UvEngine
 from clearml_agent_clone.environment.model import Project
-from clearml_agent_clone.environment.projects.causes import explain
 from clearml_agent_clone.environment.projects.local import Local, write_local
 from clearml_agent_clone.environment.projects.manifest import Manifest, read_toml, table
 from clearml_agent_clone.environment.projects.mirror import mirror
-from clearml_agent_clone.util.process import Finished, run
+from clearml_agent_clone.util.process import Finished
 
 _TO_INSTALL = re.compile(r"^ \+ ([^\s=@]+)(?:==\S+)? (?:@ |\(from )(file://[^\s)]+)\)?", re.MULTILINE)
 _OUTDATED = "needs to be updated"
@@ -48,10 +49,9 @@ class UvProjectEngine(UvEngine):
             variables["UV_INDEX_STRATEGY"] = work.settings.environ["UV_INDEX_STRATEGY"]
         variables["UV_NO_PROGRESS"] = "1"
         variables["UV_PROJECT_ENVIRONMENT"] = str(work.folder)
-        witness = Witness(work.console)
-        console = None if quiet else witness
-        done = run([self.program, *arguments], cwd=place, env=variables, console=console, cancel=work.cancel)
-        return attrs.evolve(done, output=witness.testimony(done.output))
+        command = Command([self.program, *arguments], variables, place)
+        places = work.plan.project.places if work.plan.project else ""
+        return ask_project(command, work) if quiet else run_project(command, work, places or work.plan.indexes.shown)
 
 
 @attrs.frozen
@@ -105,8 +105,7 @@ class _Sync:
         return self.engine.start(arguments, self.work, place, quiet=quiet)
 
     def _check(self, done: Finished) -> None:
-        if not done.ok:
-            raise explain(done.output, self.project.places or self.work.plan.indexes.shown).error()
+        check(done, self.work, self.project.places or self.work.plan.indexes.shown)
 
     def _mapped(self, folder: Path, place: Path) -> Path:
         if place == self.project.folder:
@@ -135,8 +134,7 @@ class PylockEngine(UvProjectEngine):
         work.console.say(self._run([self.program, "--version"], work).last_line)
         argv = ["pip", "sync", "--preview-features", "pylock", "--python", str(python), *project.arguments]
         done = self.start([*argv, "--", "pylock.toml"], work, project.folder)
-        if not done.ok:
-            raise explain(done.output, project.places).error()
+        check(done, work, project.places)
         self.seed(work, work.python, work.interpreter.minor)  # it removes what the file does not name, pip too
         packages = read_toml(project.folder / "pylock.toml").get("packages") or []
         names = {item.get("name") for item in packages if isinstance(item, dict)}

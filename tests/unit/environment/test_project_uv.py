@@ -344,3 +344,16 @@ build-backend = "setuptools.build_meta"
         in console.text
     )
     assert result.installed == ("alpha==2.0",)
+
+
+def test_what_a_task_that_was_killed_left_goes_with_the_next_one(build: Build, lock: str, tmp_path: Path) -> None:
+    files = {**FILES, "uv.lock": lock}
+    first = build(checkout(tmp_path / "a", files))
+    assert first.lease is not None
+    left = first.lease.folder / "task.0000"
+    left.mkdir()
+    second = build(checkout(tmp_path / "b", files))
+    second.lease.release()
+    assert left.exists(), "somebody still uses the environment: it may be theirs"
+    first.lease.release()
+    assert not left.exists()
