@@ -54,11 +54,15 @@ def choose_interpreter(request: EnvironmentRequest, settings: EnvironmentSetting
     probe = Probe(settings.state_dir / "interpreters.json", settings.environ)
     finder = _Finder(probe, settings.environ, keep_virtual)
     wanted = wanted_python(request, ignore=settings.ignore_requested_python_version)
+    if keep_virtual and not wanted.firm:  # an environment that somebody has prepared: its version is what was meant
+        wanted = Wanted(notes=wanted.notes)
     configured = _configured(settings, finder)
     if wanted.firm:
         choice = _firm(wanted, configured, finder, settings)
+    elif configured is not None:
+        choice = _instead(configured, wanted)
     else:
-        choice = configured or _soft(wanted, finder, settings)
+        choice = _soft(wanted, finder, settings)
     return attrs.evolve(choice, notes=wanted.notes + choice.notes)
 
 
@@ -124,25 +128,33 @@ def _firm(wanted: Wanted, configured: Choice | None, finder: _Finder, settings: 
     raise _missing(wanted.version, f"the task asks for it by {wanted.origin}", settings)
 
 
+def _instead(configured: Choice, wanted: Wanted) -> Choice:
+    """What is configured, and a note when the list of packages was recorded with another version."""
+    there = configured.interpreter
+    if there is None or _fits(there.version, wanted.version):
+        return configured
+    note = f"agent.python_binary is used in place of Python {wanted.version}, {wanted.origin}"
+    return attrs.evolve(configured, notes=(note, *configured.notes))
+
+
 def _soft(wanted: Wanted, finder: _Finder, settings: EnvironmentSettings) -> Choice:
-    notes: tuple[str, ...] = ()
     if wanted.version:
         found = finder.find(wanted.version)
         if found is not None:
             return Choice(found)
         if settings.python_install:
             return Choice(None, install=wanted.version)
-        notes = (f"Python {wanted.version}, {wanted.origin}, is not on this machine: the default is used",)
+        raise _missing(wanted.version, f"it is {wanted.origin}", settings)
     if settings.default_python:
         found = finder.find(settings.default_python)
         if found is None:
             raise _missing(settings.default_python, "agent.default_python asks for it", settings)
-        return Choice(found, notes=notes)
+        return Choice(found)
     own = own_base()
     found = finder.ask(own, "the agent's own") if own is not None else None
     if found is None:
         raise _missing("3", "no interpreter answered", settings)
-    return Choice(found, notes=notes)
+    return Choice(found)
 
 
 def _configured(settings: EnvironmentSettings, finder: _Finder) -> Choice | None:

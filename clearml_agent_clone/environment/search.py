@@ -31,6 +31,7 @@ def candidates(version: str, environ: Mapping[str, str]) -> Iterator[tuple[Path,
     if not seen_pyenv:
         yield from _pyenv(version, environ)
     yield from _uv(version, environ)
+    yield from _system(minor, environ)
     own = own_base()
     if own is not None and f"{sys.version_info[0]}.{sys.version_info[1]}" == minor:
         yield own, "the agent's own"
@@ -45,7 +46,7 @@ def available(environ: Mapping[str, str]) -> list[str]:
     """The versions that seem to be on this machine, lowest first, by the names of files alone."""
     found: set[str] = set()
     shims = str(pyenv_root(environ) / "shims")
-    for folder in _path(environ):
+    for folder in (*_path(environ), *_usual(environ)):
         if folder != shims:
             found.update(match[1] for name in _names(Path(folder)) if (match := _VERSIONED.match(name)))
     for root in (pyenv_root(environ) / "versions", uv_root(environ)):
@@ -87,6 +88,12 @@ def _uv(version: str, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     yield from _kept(uv_root(environ), version, "found in uv's store")
 
 
+def _system(minor: str, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    for folder in _usual(environ):
+        if _runnable(f"{folder}/python{minor}"):
+            yield Path(folder, f"python{minor}"), f"found in {folder}"
+
+
 def _kept(root: Path, version: str, how: str) -> Iterator[tuple[Path, str]]:
     """Folders named by version: ``3.11.7`` (pyenv), ``cpython-3.11.7-linux-x86_64-gnu`` (uv); highest patch first."""
     parts = version.split(".")
@@ -105,6 +112,12 @@ def _kept(root: Path, version: str, how: str) -> Iterator[tuple[Path, str]]:
 def _path(environ: Mapping[str, str]) -> list[str]:
     folders = (folder.rstrip("/") or "/" for folder in environ.get("PATH", "").split(os.pathsep) if folder)
     return list(dict.fromkeys(folders))
+
+
+def _usual(environ: Mapping[str, str]) -> list[str]:
+    """Where systems keep their interpreters, as far as PATH, which a service may have short, does not name it."""
+    known = _path(environ)
+    return [folder for folder in ("/usr/local/bin", "/usr/bin") if folder not in known]
 
 
 def _names(folder: Path) -> list[str]:

@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import pytest
 
 from clearml_agent_clone.api.types import Requirements
-from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings
-from clearml_agent_clone.environment.interpreter import choose_interpreter, existing_python, wanted_python
+from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentResult, EnvironmentSettings
+from clearml_agent_clone.environment.interpreter import choose_interpreter, existing_python, find_python, wanted_python
 from clearml_agent_clone.environment.probe import Probe
 from clearml_agent_clone.environment.search import available, own_base
 from clearml_agent_clone.errors import UserError
 
+Build = Callable[..., EnvironmentResult]
 OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -93,9 +96,24 @@ def test_a_task_that_names_no_version_gets_the_recorded_one_then_the_default(
     assert choose(machine, binary)[0].startswith(OWN)
     assert choose(attrs.evolve(machine, default_python="3.98"), binary)[0] == "3.98.4"
     assert choose(machine, binary, "# Python 3.98.1 (main) [GCC]\n\nsix\n")[0] == "3.98.4"
-    version, _, notes = choose(machine, binary, "# Python 3.99.1 (main) [GCC]\n\nsix\n")
-    assert version.startswith(OWN)
-    assert notes == ("Python 3.99, recorded above the task's packages, is not on this machine: the default is used",)
+
+
+def test_a_version_that_is_recorded_above_the_packages_is_not_replaced_either(machine: EnvironmentSettings) -> None:
+    packages = "# Python 3.99.1 (main) [GCC]\n\nsix\n"
+    with pytest.raises(UserError) as caught:
+        choose(attrs.evolve(machine, default_python="3.98"), "python", packages)
+    assert caught.value.code == "python-missing"
+    assert "Python 3.99 is not on this machine: it is recorded above the task's packages" in caught.value.message
+    assert choose(attrs.evolve(machine, ignore_requested_python_version=True), "python", packages)[0].startswith(OWN)
+    request = EnvironmentRequest(Requirements(pip=packages), binary="python")
+    installing = attrs.evolve(machine, python_install=True)
+    assert choose_interpreter(request, installing, keep_virtual=False).install == "3.99"
+    configured = attrs.evolve(machine, python_binary="python3.98")
+    version, _, notes = choose(configured, "python", packages)
+    assert version == "3.98.4"
+    assert notes == ("agent.python_binary is used in place of Python 3.99, recorded above the task's packages",)
+    there = existing_python(request, attrs.evolve(machine, install_into="found"))  # prepared by whoever asks for it
+    assert there.interpreter is not None
 
 
 def test_the_configured_interpreter(machine: EnvironmentSettings, tmp_path: Path) -> None:
@@ -176,6 +194,31 @@ def test_an_interpreter_is_asked_once_until_it_changes(
     memory.write_text(memory.read_text().replace('"stamp":["', '"stamp":["elsewhere'))
     with pytest.raises(pytest.fail.Exception):
         Probe(memory, settings.environ).ask(base)
+
+
+def test_a_service_with_a_short_path_finds_what_the_system_has(
+    machine: EnvironmentSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_python(tmp_path / "usr" / "python3.97", "3.97.3")
+    monkeypatch.setattr("clearml_agent_clone.environment.search._usual", lambda _: [str(tmp_path / "usr")])
+    assert choose(machine, "python3.97")[:2] == ("3.97.3", f"found in {tmp_path / 'usr'}")
+    assert "3.97" in available(machine.environ)
+
+
+@pytest.mark.parametrize("minor", ["3.10", "3.11", "3.12", "3.13"])
+def test_an_environment_of_each_version_runs(build: Build, settings: EnvironmentSettings, minor: str) -> None:
+    environ = {**settings.environ, "HOME": str(Path.home())}
+    if find_python(minor, attrs.evolve(settings, environ=environ)) is None:
+        pytest.skip(f"Python {minor} is not on this machine")
+    result = build("tool", binary=f"python{minor}", environ=environ)
+    assert result.bin_dir is not None
+    code = "import sys, tool, pip; print('%d.%d' % sys.version_info[:2], tool.VERSION, sys.prefix != sys.base_prefix)"
+    assert subprocess.check_output([str(result.python), "-c", code], text=True).split() == [minor, "1.0", "True"]
+    assert subprocess.check_output([result.bin_dir / "tool"], text=True) == "1.0\n"
+    assert f"python {minor})" in subprocess.check_output([result.bin_dir / "pip", "--version"], text=True)
+    listed = subprocess.check_output([result.bin_dir / "pip", "list", "--format=freeze"], text=True)
+    expected = {"pip", "tool"} | ({"setuptools"} if minor in {"3.10", "3.11"} else set())
+    assert {line.partition("==")[0] for line in listed.splitlines()} == expected
 
 
 def test_what_the_task_asks_for() -> None:
