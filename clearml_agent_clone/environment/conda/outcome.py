@@ -16,10 +16,11 @@ from clearml_agent_clone.errors import UserError
 
 _LONGEST = 600
 _TREE = re.compile(r"[\s\u2500-\u257f]+")
-# "foo does not exist (perhaps a typo or a missing channel)" of the mambas, with and without their solver's tree;
+# "foo does not exist (perhaps a typo or a missing channel)" of the mambas; what somebody else requires "which does not
+# exist" is another matter.
 # "nothing provides requested foo 1.2" of libmamba inside conda.
 _ABSENT = re.compile(
-    r"(?:[\u2500-\u257f]\s*|^[ \t]*)(?P<tree>[\w.-]+[^\n]*?),? (?:does not exist|do not exist|which does not exist)"
+    r"(?:[\u2500-\u257f]\s*|^[ \t]*)(?P<tree>[\w.-]+[^\n]*?)(?<!which) (?:does|do) not exist"
     r"|nothing provides requested (?P<asked>[^\n]+)"
     r"|No candidates were found for (?P<rattler>[^\n]+?)\.?$",
     re.MULTILINE,

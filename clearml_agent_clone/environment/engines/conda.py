@@ -166,11 +166,11 @@ class _Search:
         if self.wish.rigid:
             return False
         looser = {name: found for name, spec in self._specs.items() if (found := spec.looser()) is not None}
+        builds = {name: found for name, found in looser.items() if self._specs[name].build}
         if looser:
-            builds = any(spec.build for spec in self._specs.values())
             what = "their builds are left open" if builds else "other patch versions will do"
             self._say(f"the {len(self._specs)} packages as recorded do not go together in these channels: {what}")
-            self._specs.update(looser)
+            self._specs.update(builds or looser)
         return bool(looser)
 
     def _all_to_pip(self) -> bool:

@@ -34,13 +34,15 @@ export LD_LIBRARY_PATH="$CONDA_PREFIX/lib:${LD_LIBRARY_PATH}"
 
 @pytest.fixture(scope="session")
 def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
-    """python; alpha 1.0, 1.0.3 and 2.0; beta (needs alpha 1.0 or 1.0.1); acts (an activation script); a library."""
+    """python; alpha 1.0, 1.0.3 and 2.0; beta (needs alpha 1.0 or 1.0.1); theta; acts (an activation script); a library."""
     made = Channel(tmp_path_factory.mktemp("channel"))
     made.add_python()
     made.add_module("alpha", "1.0", script="alpha-say")
     made.add_module("alpha", "1.0.3", build="h2_0")
     made.add_module("alpha", "2.0")
     made.add_module("beta", "1.0", "alpha <1.0.2")
+    made.add_module("theta", "1.0.0", "alpha <1.0.2")
+    made.add_module("theta", "1.0.1", "alpha >=2")
     made.add_module("ruamel-small", "0.1")
     acts = {"etc/conda/activate.d/acts.sh": File(_ACTIVATE), "share/where": File(PLACEHOLDER.encode())}
     made.add("acts", "1.0", acts, old_format=True)

@@ -87,6 +87,18 @@ def test_other_builds_and_patch_versions_where_these_are_gone(make: Build, conso
         assert line in console.lines
 
 
+def test_recorded_packages_that_do_not_go_together(make: Build, console: Recorder) -> None:
+    result = make(conda="alpha=2.0=0\ntheta == 1.0.0\n", pip=HEADER)
+    assert versions(result, "alpha", "theta") == ["alpha 2.0 conda", "theta 1.0.1 conda"]
+    said = [line for line in console.lines if "as recorded do not go together" in line]
+    assert [line.partition(": ")[2].partition(": ")[2] for line in said] == [
+        "their builds are left open",
+        "other patch versions will do",
+    ]
+    with pytest.raises(UserError, match="the conda packages do not go together: .*alpha"):
+        make(conda="alpha == 2.0\nbeta == 1.0\n", pip=HEADER)
+
+
 def test_what_conda_lacks_goes_to_pip_only_where_the_task_says_so(make: Build, console: Recorder) -> None:
     with pytest.raises(UserError, match=r'package "tool ==1.0" is in none of the channels file:') as caught:
         make(conda="alpha == 1.0\ntool == 1.0\n", pip=HEADER)
@@ -107,12 +119,6 @@ def test_pip_lines_of_a_task_without_a_conda_key(make: Build, console: Recorder)
     assert "conda: alpha==2.0: installed by pip, with all the others" in console.lines
 
 
-def test_an_empty_conda_key_means_that_all_is_pips_business(make: Build) -> None:
-    result = make(conda="", pip=f"{HEADER}alpha==1.0\n")
-    assert versions(result, "alpha") == ["alpha 1.0 pip"]
-    assert len(installed(result)) == 1
-
-
 def test_a_whole_recorded_environment(make: Build, console: Recorder, channel: Channel) -> None:
     whole = ["_libgcc_mutex=0.1=main", "alpha=1.0=0", "pip=21.0=py_0", "libsmall=1.2.0=h7_3"]
     python = f"python={VERSION}=h1_{MINOR.replace('.', '')}"
@@ -123,8 +129,6 @@ def test_a_whole_recorded_environment(make: Build, console: Recorder, channel: C
     assert (
         "Packages: the whole conda environment recorded with the task (3 packages of conda, 1 of pip)" in console.lines
     )
-    assert make(conda_env_json="[]", conda="", pip=f"{HEADER}").reused is False
-    assert "  the recorded conda_env_json is no environment of conda: the recorded packages are used" in console.lines
 
 
 def test_the_whole_environment_is_written_back_on_request(make: Build) -> None:
@@ -169,8 +173,6 @@ def test_environment_yml_of_the_repository(
     assert "alpha-1.0.3-h2_0" in installed(result), "one equals sign is any patch version in conda"
     assert (result.variables["STATED"], result.variables["ACTS_STATED"]) == ("seen", "seen")
     assert make(**place, **away).reused
-    (repository / "inner" / "environment.yml").write_text(f"channels: [{channel.url}, nodefaults]\ndependencies: []\n")
-    assert not make(**place, **away).reused
 
 
 @pytest.mark.parametrize(
@@ -193,12 +195,6 @@ def test_an_environment_yml_is_taken_as_it_is_or_not_at_all(
         make(repository_root=repository, has_repository=True)
     assert caught.value.code == "packages-failed"
     assert not list(tmp_path.glob("store/*/conda-*.*/env"))
-
-
-def test_requirements_txt_where_there_is_nothing_else(make: Build, repository: Path) -> None:
-    (repository / "requirements.txt").write_text("alpha==1.0\ntool\n")
-    result = make(repository_root=repository, has_repository=True)
-    assert versions(result, "alpha", "tool") == ["alpha 1.0 conda", "tool 1.0 pip"]
 
 
 def test_a_python_that_no_channel_has(make: Build) -> None:

@@ -74,6 +74,27 @@ def test_an_empty_conda_list_is_a_list(conda: EnvironmentSettings) -> None:
     assert "no conda packages were recorded: pip's business" in made.notes
 
 
+def test_requirements_txt_where_there_is_nothing_else(conda: EnvironmentSettings, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("alpha==1.0\nbeta[x]\n")
+    made = plan(conda, repository_root=tmp_path, has_repository=True)
+    assert (asked(made), made.lines) == (["alpha ==1.0"], ("beta[x]",))
+
+
+def test_a_record_that_is_none_is_passed_over(conda: EnvironmentSettings) -> None:
+    for text in ("[]", "{", '{"dependencies": 1}'):
+        made = plan(conda, conda_env_json=text, conda="alpha == 1.0", pip="")
+        assert asked(made) == ["alpha ==1.0"]
+        assert "the recorded conda_env_json is no environment of conda: the recorded packages are used" in made.notes
+
+
+def test_an_environment_yml_that_changes_is_another_environment(conda: EnvironmentSettings, tmp_path: Path) -> None:
+    keys = set()
+    for text in ("dependencies: []\n", "dependencies: [alpha]\n", "dependencies: [alpha]  # as tested\n"):
+        (tmp_path / "environment.yml").write_text(text)
+        keys.add(plan(conda, repository_root=tmp_path, has_repository=True).key)
+    assert len(keys) == 3
+
+
 def test_original_requirements(conda: EnvironmentSettings) -> None:
     made = plan(attrs.evolve(conda, force_original_requirements=True), **ALL)
     assert (asked(made), made.lines) == (["first ==1.0"], ("pip-first==1.0",))

@@ -44,6 +44,12 @@ MICROMAMBA = """error    libmamba Could not solve for environment specs
     \u2514\u2500 numpy ==9.9 * does not exist (perhaps a typo or a missing channel).
 critical libmamba Could not solve for environment specs
 """
+NESTED = """error    libmamba Could not solve for environment specs
+    The following package could not be installed
+    \u2514\u2500 bar ~=1.0 * is not installable because it requires
+       \u2514\u2500 python >=3.12 *, which does not exist (perhaps a missing channel).
+critical libmamba Could not solve for environment specs
+"""
 CONFLICT = """error    libmamba Could not solve for environment specs
     The following packages are incompatible
     \u251c\u2500 bar ~=1.0 * is installable with the potential options
@@ -74,7 +80,7 @@ def test_packages_that_are_not_there(output: str, absent: tuple[str, ...], unmat
     assert (outcome.absent, set(outcome.unmatched), outcome.error) == (absent, unmatched, None)
 
 
-@pytest.mark.parametrize("output", [CONFLICT, UNSATISFIABLE])
+@pytest.mark.parametrize("output", [CONFLICT, NESTED, UNSATISFIABLE])
 def test_packages_that_do_not_go_together(output: str) -> None:
     outcome = read_output(output, SPECS)
     assert (outcome.absent, outcome.unmatched, outcome.error) == ((), {}, None)

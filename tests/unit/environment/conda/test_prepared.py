@@ -58,7 +58,8 @@ def test_a_folder_is_used_as_it_is(make: Build, prefix: Path, console: Recorder)
 
 def test_the_container_image_may_name_a_folder(make: Build, prefix: Path) -> None:
     assert make(by_image=True, image=str(prefix)).python == prefix / "bin" / "python"
-    assert make(conda="alpha == 1.0", image=str(prefix)).python != prefix / "bin" / "python"
+    with pytest.raises(UserError, match=r'there is no conda environment "docker:image" \(the task.s container image'):
+        make(by_image=True, image="docker:image")
 
 
 def test_an_archive_is_unpacked_once(make: Build, prefix: Path, tmp_path: Path, console: Recorder) -> None:
