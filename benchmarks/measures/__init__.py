@@ -7,6 +7,7 @@ from collections.abc import Callable
 from benchmarks.measures.abort import abort
 from benchmarks.measures.cli import cli
 from benchmarks.measures.console import console
+from benchmarks.measures.environment import environment
 from benchmarks.measures.idle import idle
 from benchmarks.measures.redaction import redaction
 from benchmarks.measures.source import source
@@ -19,6 +20,7 @@ MEASURES: dict[str, Callable[[Rig], list[Row]]] = {
     "start": nothing_to_install,
     "packages": cached_packages,
     "source": source,
+    "environment": environment,
     "abort": abort,
     "console": console,
     "redaction": redaction,

@@ -96,7 +96,7 @@ def _remains(kind: str, store: Store) -> Iterator[Kept]:
 
 def _downloads(settings: EnvironmentSettings) -> Iterator[Kept]:
     cache = settings.uv_cache_dir
-    if cache is not None and cache.is_dir():
+    if cache is not None and _has_folders(cache):
 
         def clean() -> bool:
             downloads.clean(settings, everything=True)
@@ -104,13 +104,18 @@ def _downloads(settings: EnvironmentSettings) -> Iterator[Kept]:
 
         yield Kept("download", "uv", cache, size_of(cache), _newest(cache), (), {}, clean)
     packages = settings.conda.packages_dir
-    if packages is not None and packages.is_dir():
+    if packages is not None and _has_folders(packages):
 
         def drop() -> bool:
             shutil.rmtree(packages, ignore_errors=True)
             return not packages.exists()
 
         yield Kept("download", "conda", packages, size_of(packages), _newest(packages), (), {}, drop)
+
+
+def _has_folders(cache: Path) -> bool:
+    """Whether something is kept there; uv leaves its lock and a few notes behind."""
+    return cache.is_dir() and any(entry.is_dir() for entry in os.scandir(cache))
 
 
 def _newest(folder: Path) -> float:
