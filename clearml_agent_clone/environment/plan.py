@@ -30,7 +30,8 @@ def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings)
         return EnvironmentPlan(Mode.NONE, settings, reason="a shell script without packages")
     if settings.skip:
         return EnvironmentPlan(Mode.OWN, settings, reason="CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL is set")
-    declined = Declined()
+    unused = f"{settings.manager} is not used: packages go into an interpreter that is there"
+    declined = Declined(unused if settings.install_into and settings.manager != "pip" else "")
     if not settings.install_into:
         special = _special(request, settings)
         if isinstance(special, EnvironmentPlan):

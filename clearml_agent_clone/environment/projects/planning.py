@@ -49,7 +49,7 @@ def plan_project(request: EnvironmentRequest, settings: EnvironmentSettings) -> 
     else:
         arguments = uv_arguments(mine.uv_sync_arguments, mine.uv_run_arguments)
     plan = _plan(found, arguments, request, settings)
-    choice = project_python(request, found.manifest, settings)
+    choice = project_python(request, found, settings)
     plan = attrs.evolve(
         plan,
         interpreter=choice.interpreter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def remembered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(settings: EnvironmentSettings, remembered: Path) -> EnvironmentSettings:
-    return attrs.evolve(settings, state_dir=remembered)
+    """On a machine that has just the interpreter of the agent: asking others takes its time."""
+    return attrs.evolve(settings, state_dir=remembered, environ={**settings.environ, "PATH": "", "PYENV_ROOT": "/gone"})
 
 
 _PROJECT = {field.name for field in attrs.fields(ProjectSettings)}
@@ -214,8 +216,9 @@ def test_a_python_that_the_project_forbids(settings: EnvironmentSettings, tmp_pa
 def test_a_python_that_the_task_did_not_ask_for_gives_way(settings: EnvironmentSettings, tmp_path: Path) -> None:
     text = PROJECT.replace(">=3.10", f"!={MINOR}.*")
     root = checkout(tmp_path / "r", {"pyproject.toml": text})
+    whole = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     try:
-        made = plan(settings, root)
+        made = plan(settings, root, environ=whole)
     except UserError as error:
         assert error.code == "python-missing", "this machine has one version of Python only"  # noqa: PT017
         return
@@ -227,6 +230,18 @@ def test_a_python_that_the_task_did_not_ask_for_gives_way(settings: EnvironmentS
 def test_a_python_to_be_installed_is_one_that_the_project_allows(settings: EnvironmentSettings, tmp_path: Path) -> None:
     root = checkout(tmp_path / "r", {"pyproject.toml": PROJECT.replace(">=3.10", ">=3.19,<4")})
     assert plan(settings, root, python_install=True).install_python == "3.19"
+
+
+def test_the_version_file_of_uv(settings: EnvironmentSettings, tmp_path: Path) -> None:
+    root = checkout(tmp_path / "r", {"pyproject.toml": PROJECT, ".python-version": "# ours\n3.99\n"})
+    assert ".python-version asks for 3.99, which is not on this machine" in plan(settings, root).notes
+    assert plan(settings, root, python_install=True).install_python == "3.99"
+    assert plan(settings, root, binary=f"python{MINOR}", python_install=True).install_python == "", "the task decides"
+    (root / ".python-version").write_text(f"{MINOR}\n")
+    made = plan(settings, root)
+    assert f".python-version asks for {MINOR}" in made.notes
+    assert made.interpreter is not None
+    assert made.interpreter.minor == MINOR
 
 
 def test_a_broken_project_file_is_named(settings: EnvironmentSettings, tmp_path: Path) -> None:
@@ -246,3 +261,12 @@ def test_a_package_manager_by_variable(name: str, kind: str) -> None:
 def test_what_a_notebook_needs_is_added(settings: EnvironmentSettings, tmp_path: Path) -> None:
     root = checkout(tmp_path / "r", {"pyproject.toml": PROJECT, "uv.lock": UV_LOCK})
     assert plan(settings, root, extra=("alpha", "nbconvert")).lines == ("nbconvert",), "the lock file has alpha"
+
+
+def test_an_interpreter_that_is_there_gets_what_pip_would_install(
+    settings: EnvironmentSettings, tmp_path: Path
+) -> None:
+    root = checkout(tmp_path / "r", {"pyproject.toml": PROJECT, "uv.lock": UV_LOCK})
+    made = plan(settings, root, install_into="found", requirements=Requirements(pip="alpha==1.0"))
+    assert made.mode is Mode.EXISTING
+    assert made.notes[0] == "uv is not used: packages go into an interpreter that is there"
