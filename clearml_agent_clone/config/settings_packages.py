@@ -148,7 +148,9 @@ class PackageManagerSettings(Section):
     priority_optional_packages: tuple[str, ...] = key(
         _PM + "priority_optional_packages", WORDS, ["pygobject"], "The same, where a failure does no harm"
     )
-    post_packages: tuple[str, ...] = key(_PM + "post_packages", WORDS, None, "Packages to install after all others")
+    post_packages: tuple[str, ...] = key(
+        _PM + "post_packages", WORDS, ["horovod"], "Packages to install after all others"
+    )
     post_optional_packages: tuple[str, ...] = key(
         _PM + "post_optional_packages", WORDS, None, "The same, where a failure does no harm"
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -26,6 +26,18 @@ def named_variables(text: str) -> list[str]:
 def missing(text: str, environ: Mapping[str, str]) -> list[str]:
     """The names of those that are not set."""
     return [name for name in named_variables(text) if not environ.get(name)]
+
+
+def secrets_in(texts: Iterable[str], environ: Mapping[str, str]) -> frozenset[str]:
+    """What ``texts`` have that nobody must see: passwords in addresses, and what variables stand for."""
+    found: set[str] = set()
+    for text in texts:
+        found.update(environ[name] for name in named_variables(text) if environ.get(name))
+        if "@" in text and "://" in text:
+            from clearml_agent_clone.config.masking import url_passwords  # noqa: PLC0415 - few lists have such
+
+            found.update(url_passwords(text))
+    return frozenset(found)
 
 
 def without_secrets(url: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from clearml_agent_clone.api.types import Requirements
+from clearml_agent_clone.environment.addresses import secrets_in
 
 if TYPE_CHECKING:
     from clearml_agent_clone.environment.settings import EnvironmentSettings
@@ -240,6 +241,13 @@ class EnvironmentPlan:
     def is_prepared(self) -> bool:
         """Whether somebody else has installed what there is."""
         return self.is_conda and self.project is not None and not self.project.places
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What the installing programs know and nobody must see."""
+        places = (self.indexes.main, *self.indexes.extra, *self.indexes.find_links)
+        told = secrets_in((*self.lines, *self.constraints, *places), self.settings.environ)
+        return told | {value for value, _ in self.indexes.hidden}
 
     def describe(self) -> list[str]:
         """Lines for the console and the dry run; URLs are shown without credentials."""

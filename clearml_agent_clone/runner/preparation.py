@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ import attrs
 from clearml_agent_clone.api.types import Task
 from clearml_agent_clone.config import Loaded
 from clearml_agent_clone.config.passwords import without_passwords
+from clearml_agent_clone.config.secret_values import worth_masking
 from clearml_agent_clone.environment import (
     EnvironmentPlan,
     EnvironmentRequest,
@@ -49,7 +50,7 @@ class Prepared:
 @attrs.define
 class Preparation:
     """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails, ``on_source``
-    which code the task got; ``token`` is that of ``TaskIdentity``; ``as_sent`` asks the server for the whole task.
+    which code the task got, ``on_secrets`` what its list of packages has that must not be shown; ``token`` is that of ``TaskIdentity``; ``as_sent`` asks the server for the whole task.
     """
 
     task: Task
@@ -63,6 +64,7 @@ class Preparation:
     on_source: Callable[[SourceResult], None]
     token: str = attrs.field(default="", repr=False)
     as_sent: Callable[[], Mapping[str, Any]] = dict
+    on_secrets: Callable[[Collection[str]], None] = lambda _: None
 
     def run(self) -> Prepared:
         """Do all steps.
@@ -107,6 +109,7 @@ class Preparation:
     def _environment(self, source: SourceResult, variables: Mapping[str, str]) -> EnvironmentResult:
         begin = time.monotonic()
         plan = environment_plan(self.task, self.loaded, source, variables)
+        self.on_secrets([secret for secret in plan.secrets if worth_masking(secret)])
         for line in plan.describe():
             self.console.say(line)
         result = build_environment(plan, self.console, self.cancel)

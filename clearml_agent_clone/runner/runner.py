@@ -200,6 +200,7 @@ class Runner:
             on_step=self._on_step,
             token=token,
             as_sent=lambda: self._client.tasks.as_sent(task.id),
+            on_secrets=self._learn,
             on_source=lambda source: write_source_back(task, source, self._client.tasks, self._outbox),
         )
         prepared = preparation.run()

@@ -19,6 +19,7 @@ from clearml_agent_clone.environment import (
 )
 from clearml_agent_clone.environment.install_settings import InstallSettings
 from clearml_agent_clone.environment.keys import environment_key
+from clearml_agent_clone.environment.order import OrderSettings
 from tests.helpers.consoles import Recorder
 
 
@@ -180,3 +181,33 @@ def test_settings_follow_the_configuration(tmp_path: Path) -> None:
         EnvironmentSettings.from_settings(whole, {"CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": "true"}).install_into
         == "found"
     )
+
+
+def test_what_must_not_be_shown_is_told_to_whoever_shows_things(settings: EnvironmentSettings) -> None:
+    text = "a @ git+https://me:pass-one@h/a.git@main\n--extra-index-url https://h/${PART}/simple\nhttps://h/${OTHER}/b.whl\n"
+    variables = {"PART": "part-two", "OTHER": "part-three"}
+    made = plan(settings, text, environ={**settings.environ, **variables, "PIP_INDEX_URL": "https://u:pass-four@h/s"})
+    assert made.secrets == {"pass-one", "part-two", "part-three", "pass-four"}
+    assert not plan(settings, "alpha").secrets
+
+
+def test_packages_are_ordered_as_configured(tmp_path: Path) -> None:
+    manager = config.Settings(state_dir=tmp_path).agent.package_manager
+    assert OrderSettings.from_manager(manager) == OrderSettings()
+    changed = attrs.evolve(manager, priority_packages=("Cython", "numpy==1.2"), post_packages=())
+    order = OrderSettings.from_manager(changed)
+    assert (order.priority, order.post) == (frozenset({"cython", "numpy"}), frozenset())
+
+
+def test_priority_packages_stay_among_the_others(settings: EnvironmentSettings) -> None:
+    order = OrderSettings(frozenset({"numpy"}), frozenset(), frozenset({"horovod"}), frozenset({"extra-thing"}))
+    made = plan(settings, "six\nNumPy==1.26\nhorovod\nextra_thing\n-c https://h/c.txt\n", order=order)
+    assert [(stage.lines, stage.optional) for stage in made.stages] == [
+        (("-c https://h/c.txt", "NumPy==1.26"), False),
+        (("six", "NumPy==1.26", "-c https://h/c.txt"), False),
+        (("-c https://h/c.txt", "horovod"), False),
+        (("-c https://h/c.txt", "extra_thing"), True),
+    ]
+    assert made.lines == ("six", "NumPy==1.26", "horovod", "extra_thing", "-c https://h/c.txt")
+    keys = {plan(settings, "six\nnumpy", order=one).key for one in (order, OrderSettings())}
+    assert len(keys) == 2
