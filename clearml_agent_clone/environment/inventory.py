@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -115,12 +114,12 @@ def _downloads(settings: EnvironmentSettings) -> Iterator[Kept]:
 
 def _has_folders(cache: Path) -> bool:
     """Whether something is kept there; uv leaves its lock and a few notes behind."""
-    return cache.is_dir() and any(entry.is_dir() for entry in os.scandir(cache))
+    return cache.is_dir() and any(entry.is_dir() for entry in list(cache.iterdir()))
 
 
 def _newest(folder: Path) -> float:
     """When something was last added to ``folder``, by the folders at its top."""
-    return max((entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder)), default=0.0)
+    return max((entry.lstat().st_mtime for entry in list(folder.iterdir())), default=0.0)
 
 
 def _holders() -> dict[str, tuple[str, ...]]:
