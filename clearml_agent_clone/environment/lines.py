@@ -40,6 +40,7 @@ _MARKS = (  # the longer one first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_INCLUDING = frozenset({"--requirement", "--constraint"})
 _DEEPEST = 20
 
 
@@ -66,7 +67,7 @@ class Line:
     @property
     def remote(self) -> bool:
         """It includes a file that only the engine can fetch."""
-        return self.option in {"--requirement", "--constraint"} and bool(_REMOTE_FILE.match(self.value))
+        return self.option in _INCLUDING and bool(_REMOTE_FILE.match(self.value))
 
 
 @attrs.frozen
@@ -130,23 +131,26 @@ def expand(
         root: the checkout; relative includes are looked for there second.
         seen: the files that led here.
     """
-    result = Listing()
+    packages: list[Line] = []
+    options: list[Line] = []
+    constraints: list[Line] = []
+    notes: list[str] = []
+    waits = False
     for line in split_lines(text, origin, folder):
         if line.torn:
-            result += Listing(notes=(f"{line.origin}: {line.torn}: {line.text} is read as a line of its own",))
-        if line.remote:
-            result += Listing(packages=(line,))
-        elif line.option == "--requirement":
-            result += _include(line, root, seen)
-        elif line.option == "--constraint":
-            listing = _include(line, root, seen)
-            limits = listing.packages + listing.constraints
-            result += attrs.evolve(listing, packages=(), constraints=limits)
-        elif line.option and line.option != "--editable":
-            result += Listing(options=(line,))
+            notes.append(f"{line.origin}: {line.torn}: {line.text} is read as a line of its own")
+        if line.option in _INCLUDING and not line.remote:
+            more = _include(line, root, seen)
+            (packages if line.option == "--requirement" else constraints).extend(more.packages)
+            options += more.options
+            constraints += more.constraints
+            notes += more.notes
+            waits = waits or more.waits
+        elif line.option and line.option != "--editable" and not line.remote:
+            options.append(line)
         else:
-            result += Listing(packages=(line,))
-    return result
+            packages.append(line)
+    return Listing(tuple(packages), tuple(options), tuple(constraints), tuple(notes), waits)
 
 
 def _include(line: Line, root: Path | None, seen: frozenset[Path]) -> Listing:

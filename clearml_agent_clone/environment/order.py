@@ -46,11 +46,12 @@ def unique(requirements: Sequence[Requirement]) -> tuple[list[Requirement], list
     kept: dict[str, Requirement] = {}
     notes = []
     for requirement in requirements:
+        form = canonical(requirement.text)
         winner = last.get(requirement.name, requirement)
-        if canonical(winner.text) != canonical(requirement.text):
-            notes.append(f"{requirement.text}: left out, a later line asks for {winner.text}")
+        if winner is requirement or canonical(winner.text) == form:
+            kept.setdefault(form, requirement)
         else:
-            kept.setdefault(canonical(requirement.text), requirement)
+            notes.append(f"{requirement.text}: left out, a later line asks for {winner.text}")
     return list(kept.values()), notes
 
 

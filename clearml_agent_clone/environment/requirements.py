@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -31,6 +32,7 @@ _BRANCH_ARCHIVE = re.compile(
     r"https?://(?:www\.)?git(?:hub|lab)\.[^/]+/.+/(?:archive|zipball|tarball)/"
     r"(?!refs/tags/|v?\d[\w.+-]*\.(?:zip|tar)|[0-9a-f]{40}\b)"
 )
+_SEPARATORS = re.compile(r"[-_.]+")
 _EXTRAS = re.compile(r"(.*?)(\[[^\]]*\])?$", re.DOTALL)
 _ONE_SYSTEM = re.compile(r"sys_platform|platform_system|os_name")
 _PIP_ONLY = re.compile(r"(--(?:global-option|install-option|config-settings?)|-C)")
@@ -70,7 +72,7 @@ class _Place:
 
 def normal(name: str) -> str:
     """``name`` as indexes compare it: lower case, runs of ``-_.`` as one dash."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return _SEPARATORS.sub("-", name).lower()
 
 
 def pinned(text: str) -> tuple[str, str]:
@@ -79,6 +81,7 @@ def pinned(text: str) -> tuple[str, str]:
     return (normal(plain["name"]), _exact(plain["versions"])) if plain and not plain["marker"] else ("", "")
 
 
+@lru_cache(maxsize=2048)  # asked for each line more than once in a plan
 def canonical(text: str) -> str:
     """``text`` in the one form of all lines that mean the same: SDKs and people set names and blanks differently."""
     plain = _PLAIN.match(text)
