@@ -156,7 +156,7 @@ class _Search:
         if spec.optional:
             self._say(f"{spec.name}: left out, {why}")
             return True
-        if not spec.pip or self.wish.rigid:
+        if not spec.pip:
             return False
         self._say(f"{spec.pip}: installed by pip, {why}")
         self.lines.append(spec.pip)

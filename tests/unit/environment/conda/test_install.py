@@ -95,7 +95,7 @@ def test_recorded_packages_that_do_not_go_together(make: Build, console: Recorde
         "their builds are left open",
         "other patch versions will do",
     ]
-    with pytest.raises(UserError, match="the conda packages do not go together: .*alpha"):
+    with pytest.raises(UserError, match=r"the conda packages do not go together: .*alpha"):
         make(conda="alpha == 2.0\nbeta == 1.0\n", pip=HEADER)
 
 
@@ -182,6 +182,7 @@ def test_environment_yml_of_the_repository(
         ("- alpha\n", 'environment.yml: it has no list "dependencies"'),
         ("dependencies: [alpha=1.0.9]\n", 'package "alpha=1.0.9" is not in the channels file:'),
         ("dependencies: [alpha=7]\n", "as it is asked for; there is 1.0, 1.0.3, 2.0"),
+        ("dependencies: [ruamel_small]\n", 'package "ruamel_small" is in none of the channels'),
         ("dependencies: [gamma]\n", 'package "gamma" is in none of the channels'),
         ("dependencies: [beta, alpha=2.0]\n", "the conda packages do not go together: .*beta"),
         ("dependencies: ['alpha ??']\n", 'the package "alpha \\?\\?" is not understood'),
