@@ -26,7 +26,7 @@ class Console:
     def write(self, data): sys.stderr.buffer.write(data)
 
 folder, cache, packages = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]).read_text()
-settings = EnvironmentSettings(folder / "state", folder / "store", folder / "builds", cache, environ=dict(os.environ))
+settings = EnvironmentSettings(cache.parent / "state", folder / "store", folder / "builds", cache, environ=dict(os.environ))
 begin = time.perf_counter()
 plan = plan_environment(EnvironmentRequest(Requirements(pip=packages), binary=sys.argv[4]), settings)
 result = build_environment(plan, Console())

@@ -214,7 +214,9 @@ def _install_into(
 def open_store(root: Path, settings: EnvironmentSettings, *, keep: bool) -> Store:
     """The store at ``root``; what is in it goes with its task unless ``keep``."""
     bounds = Bounds(settings.max_entries, settings.max_age, settings.max_size, settings.free_space)
-    return Store(root, bounds, keep=keep, poisoned=_poisoned(settings), squeeze=_squeeze(settings))
+    cache = settings.uv_cache_dir
+    memory = cache / "clearml-agent-seeds" / "compared.json" if cache is not None else None
+    return Store(root, bounds, keep=keep, poisoned=_poisoned(settings), squeeze=_squeeze(settings), memory=memory)
 
 
 def _poisoned(settings: EnvironmentSettings) -> Callable[[Path, list[str]], None]:

@@ -89,7 +89,7 @@ def tampered(environment: Path, snapshot: Snapshot, since: float, memory: Path) 
                 known[digest] = stamp
             else:
                 found.append(name)
-    if len(known) != seen:
+    if len(known) != seen and memory.parent.is_dir():
         write_json(memory, known, durable=False)
     return sorted(found)
 

@@ -6,6 +6,7 @@ more than all the rest of an empty environment.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -16,7 +17,9 @@ from pathlib import Path
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.util.files import private_dir
 
-_FOLDER = "clearml-agent-seeds"
+FOLDER = "clearml-agent-seeds"
+"""Beside what uv keeps."""
+
 _SCRIPT = """\
 #!{python}
 import sys
@@ -25,6 +28,22 @@ if __name__ == "__main__":
     sys.exit({function}())
 """
 _LONGEST_SHEBANG = 127
+
+
+def carried_wheel(name: str, minor: str) -> Path | None:
+    """The wheel of ``name`` that virtualenv carries for Python ``minor``.
+
+    Its files are looked at before virtualenv is asked: importing it takes longer than what is done with the answer.
+    """
+    found = importlib.util.find_spec("virtualenv")
+    for place in found.submodule_search_locations or () if found else ():
+        wheels = list(Path(place, "seed", "wheels", "embed").glob(f"{name}-*.whl"))
+        if len(wheels) == 1:
+            return wheels[0]
+    from virtualenv.seed.wheels.embed import get_embed_wheel  # noqa: PLC0415 - it carries several: rare
+
+    wheel = get_embed_wheel(name, minor)
+    return None if wheel is None else Path(wheel.path)
 
 
 def plant(wheel: Path, env: Path, minor: str, cache: Path, link: Callable[[str, str], object]) -> bool:
@@ -63,12 +82,12 @@ def plant(wheel: Path, env: Path, minor: str, cache: Path, link: Callable[[str, 
 def drop(settings: EnvironmentSettings) -> None:
     """Forget the unpacked copies: a task has changed one of them through its environment."""
     if settings.uv_cache_dir is not None:
-        shutil.rmtree(settings.uv_cache_dir / _FOLDER, ignore_errors=True)
+        shutil.rmtree(settings.uv_cache_dir / FOLDER, ignore_errors=True)
 
 
 def _unpacked(wheel: Path, cache: Path) -> Path:
     """The folder that ``wheel`` is unpacked in; a process that dies over it leaves no half of one under that name."""
-    place = private_dir(cache / _FOLDER) / wheel.stem
+    place = private_dir(cache / FOLDER) / wheel.stem
     if not place.is_dir():
         unborn = Path(tempfile.mkdtemp(prefix="new.", dir=place.parent))
         with zipfile.ZipFile(wheel) as archive:

@@ -137,6 +137,7 @@ class Store:
         keep: False for environments that serve one task each: they go when they are released.
         poisoned: called with an environment and those of its files that a task changed and that share their content
             with uv's cache.
+        memory: the file that says which files of uv's cache were compared; None for one in ``root``.
         squeeze: called when the disk is nearly full, before environments are removed for that: their files may be
             shared with uv's cache, and then removing them frees nothing.
     """
@@ -146,6 +147,7 @@ class Store:
     keep: bool = True
     poisoned: Callable[[Path, list[str]], None] | None = None
     squeeze: Callable[[], None] | None = None
+    memory: Path | None = None
 
     def foreign(self) -> str:
         """Why what is in the store must not be trusted; empty when it may be, or nothing is there."""
@@ -294,7 +296,7 @@ class Store:
         since = time.time()
         meta = make(env)
         snapshot = take_snapshot(env)
-        spoiled = tampered(env, snapshot, since, self.root / "compared.json")
+        spoiled = tampered(env, snapshot, since, self.memory or self.root / "compared.json")
         if not spoiled or self.poisoned is None:
             return meta, snapshot
         console.say(f"A task has changed packages in uv's cache ({named(spoiled)}): they are fetched again")

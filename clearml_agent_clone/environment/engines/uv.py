@@ -14,7 +14,7 @@ from clearml_agent_clone.environment.engines.stages import install_stages
 from clearml_agent_clone.environment.failures import Failure
 from clearml_agent_clone.environment.model import Indexes, Stage, masked
 from clearml_agent_clone.environment.progress import growth
-from clearml_agent_clone.environment.seeds import plant
+from clearml_agent_clone.environment.seeds import carried_wheel, plant
 from clearml_agent_clone.environment.torch import TorchIndexGone, is_about, stage_without_builds, torch_line
 from clearml_agent_clone.environment.uv_tools import link_mode, link_with
 from clearml_agent_clone.errors import UserError
@@ -203,8 +203,5 @@ def index_variables(indexes: Indexes) -> dict[str, str]:
 
 def seeds(minor: str) -> list[tuple[str, Path]]:
     """The wheels that virtualenv puts into a new environment of Python ``minor``."""
-    from virtualenv.seed.wheels.embed import get_embed_wheel  # noqa: PLC0415 - only a build needs it
-
     names = ["pip", "setuptools"] if int(minor.split(".")[1]) < 12 else ["pip"]
-    wheels = [(name, get_embed_wheel(name, minor)) for name in names]
-    return [(name, wheel.path) for name, wheel in wheels if wheel is not None]
+    return [(name, wheel) for name in names if (wheel := carried_wheel(name, minor)) is not None]
