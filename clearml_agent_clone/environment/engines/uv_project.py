@@ -48,6 +48,7 @@ class UvProjectEngine(UvEngine):
         elif "UV_INDEX_STRATEGY" in work.settings.environ:
             variables["UV_INDEX_STRATEGY"] = work.settings.environ["UV_INDEX_STRATEGY"]
         variables["UV_NO_PROGRESS"] = "1"
+        variables.setdefault("UV_PREVIEW_FEATURES", "pylock")  # which only spares a warning
         variables["UV_PROJECT_ENVIRONMENT"] = str(work.folder)
         command = Command([self.program, *arguments], variables, place)
         places = work.plan.project.places if work.plan.project else ""
@@ -132,7 +133,7 @@ class PylockEngine(UvProjectEngine):
         project = work.plan.project
         assert project is not None  # plans of this engine have one
         work.console.say(self._run([self.program, "--version"], work).last_line)
-        argv = ["pip", "sync", "--preview-features", "pylock", "--python", str(python), *project.arguments]
+        argv = ["pip", "sync", "--python", str(python), *project.arguments]
         done = self.start([*argv, "--", "pylock.toml"], work, project.folder)
         check(done, work, project.places)
         self.seed(work, work.python, work.interpreter.minor)  # it removes what the file does not name, pip too

@@ -298,7 +298,16 @@ def test_credentials_of_an_index_are_shown_nowhere(
 
 def test_pylock(build: Build, tmp_path: Path, lock: str, index: PackageIndex, settings: EnvironmentSettings) -> None:
     root = checkout(tmp_path / "r", {**FILES, "uv.lock": lock})
-    export = [find_uv(os.environ), "export", "-q", "--format", "pylock.toml", "--no-emit-local", "-o", "pylock.toml"]
+    export = [
+        find_uv(os.environ),
+        "export",
+        "-q",
+        "--format",
+        "pylock.toml",
+        "--no-emit-workspace",
+        "-o",
+        "pylock.toml",
+    ]
     subprocess.run(export, cwd=root, check=True, env={**settings.environ, "HOME": str(tmp_path)})
     (root / "uv.lock").unlink()
     repository(root, {})
@@ -330,9 +339,8 @@ build-backend = "setuptools.build_meta"
 """
     index_folder = tmp_path / "links"
     index_folder.mkdir()
-    setuptools = get_embed_wheel("setuptools", f"3.{sys.version_info[1]}")
-    assert setuptools is not None
-    for wheel in (setuptools.path, *links.glob("alpha*")):
+    carried = [get_embed_wheel(name, f"3.{sys.version_info[1]}") for name in ("setuptools", "wheel")]
+    for wheel in (*(wheel.path for wheel in carried if wheel is not None), *links.glob("alpha*")):
         shutil.copy(wheel, index_folder)
     root = checkout(tmp_path / "r", {"pyproject.toml": text, "VERSION": "7.5", "code/__init__.py": module("demo")})
     with serve(PackageIndex(index_folder)) as index:
