@@ -10,13 +10,13 @@ import attrs
 
 from clearml_agent_clone.environment.model import EnvironmentRequest, Interpreter
 from clearml_agent_clone.environment.probe import Probe
+from clearml_agent_clone.environment.report import HEADER
 from clearml_agent_clone.environment.search import available, candidates, own_base
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.errors import UserError
 
 _PYTHON = re.compile(r"python(\d+(?:\.\d+){0,2})?$")
 _VERSION = re.compile(r"\d+(?:\.\d+){0,2}$")
-_HEADER = re.compile(r"#\s*Python\s+(\d+\.\d+)", re.IGNORECASE)
 SHELLS = frozenset({"bash", "sh", "zsh"})
 
 
@@ -103,7 +103,7 @@ def wanted_python(request: EnvironmentRequest, *, ignore: bool) -> Wanted:
     version = match[1] or "" if match else ""
     if "." in version or path is not None:
         return Wanted(version=version, path=path, firm=True, origin=f'script.binary "{binary}"', notes=notes)
-    header = _HEADER.search(request.requirements.pip or "")
+    header = HEADER.search(request.requirements.pip or "")
     if header:
         return Wanted(version=header[1], origin="recorded above the task's packages", notes=notes)
     return Wanted(notes=notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,23 @@ def test_an_exported_file(case: Case, tmp_path: Path, settings: EnvironmentSetti
     assert len(notes) == len(case.notes), notes
     assert all(part in note for part, note in zip(case.notes, notes, strict=True)), notes
     assert "hunter22" not in "\n".join(plan.describe())
+
+
+def test_a_plan_imports_no_parser(memory: Path) -> None:
+    """A hit has no time for it: ``packaging`` alone takes longer to import than all of a hit."""
+    text = "six==1.16\nrequests[socks]>=2,<3; python_version>'3'\na @ file:///gone\n-e git+https://h/x.git#egg=x\nb=1=py39_0\n"
+    code = f"""
+import sys
+from pathlib import Path
+from clearml_agent_clone.api.types import Requirements
+from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings, plan_environment
+here = Path({str(memory)!r})
+settings = EnvironmentSettings(here, here / "store", here / "builds", environ={{"PATH": "/usr/bin:/bin"}})
+assert plan_environment(EnvironmentRequest(Requirements(pip={text!r})), settings).lines
+print([name for name in ("packaging", "virtualenv", "uv") if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 def test_a_list_counts_the_same_when_it_is_recorded(tmp_path: Path, settings: EnvironmentSettings) -> None:

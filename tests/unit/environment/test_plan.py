@@ -211,3 +211,40 @@ def test_priority_packages_stay_among_the_others(settings: EnvironmentSettings) 
     assert made.lines == ("six", "NumPy==1.26", "horovod", "extra_thing", "-c https://h/c.txt")
     keys = {plan(settings, "six\nnumpy", order=one).key for one in (order, OrderSettings())}
     assert len(keys) == 2
+
+
+def test_hashes_ask_for_all_unless_we_add_lines(settings: EnvironmentSettings) -> None:
+    text = f"six==1.16 --hash=sha256:{64 * 'a'}\nhorovod==1.0 --hash=sha256:{64 * 'a'}\n"
+    assert plan(settings, text).engine_flags == ("--require-hashes",)
+    assert plan(settings, text).stages == ()
+    assert plan(settings, text, extra=("nbconvert",)).engine_flags == ()
+
+
+def test_a_folder_of_packages_counts_by_its_content(settings: EnvironmentSettings, tmp_path: Path) -> None:
+    keys = []
+    for place, content in (("one", "a"), ("two", "a"), ("three", "b")):
+        wheels = tmp_path / place / "wheels"
+        wheels.mkdir(parents=True)
+        (wheels / "six-1.0-py3-none-any.whl").write_text(content)
+        made = plan(settings, "--find-links wheels\nsix\n", repository_root=tmp_path / place)
+        assert made.mode is Mode.STORED
+        keys.append(made.key)
+    assert keys[0] == keys[1] != keys[2]
+    outside = f"--find-links {tmp_path}/one/wheels\nsix\n"
+    before = plan(settings, outside).key
+    assert before not in keys
+    (tmp_path / "one" / "wheels" / "six-1.1-py3-none-any.whl").touch()
+    assert plan(settings, outside).key != before
+
+
+def test_constraints_that_only_the_engine_can_read_are_not_kept(settings: EnvironmentSettings) -> None:
+    far = {**settings.environ, "PIP_CONSTRAINT": "https://me:pw@h/c.txt"}
+    made = plan(settings, "alpha", environ=far)
+    assert made.mode is Mode.PRIVATE
+    assert made.describe()[-1] == 'Environment: for this task alone (what "https://****@h/c.txt" contains may change)'
+    assert plan(settings, "", environ=far).mode is Mode.STORED
+
+
+def test_what_only_pip_understands_is_left_to_pip(settings: EnvironmentSettings) -> None:
+    made = plan(settings, "hg+https://h/x@1\n")
+    assert (made.engine, made.engine_reason) == ("pip", "the list of packages has hg+https://, which uv does not know")

@@ -8,7 +8,9 @@ import pytest
 
 from clearml_agent_clone.api.types import Requirements
 from clearml_agent_clone.environment import write_back
-from clearml_agent_clone.environment.report import list_installed, without_secrets
+from clearml_agent_clone.environment.addresses import without_secrets
+from clearml_agent_clone.environment.lines import split_lines
+from clearml_agent_clone.environment.report import kept_options, list_installed, written_addresses
 
 
 def add(site: Path, name: str, version: str, origin: Mapping[str, object] | None = None) -> None:
@@ -74,3 +76,60 @@ def test_nothing_is_written_back_where_there_is_nothing_new() -> None:
 )
 def test_no_password_is_recorded(url: str, expected: str) -> None:
     assert without_secrets(url) == expected
+
+
+def test_archives_are_recorded_with_their_sum(tmp_path: Path) -> None:
+    sums = {"hashes": {"sha256": "ab12"}, "hash": "sha256=ab12"}
+    add(tmp_path, "a", "1.0", {"url": "https://me:pw@h/a.zip", "archive_info": sums, "subdirectory": "s"})
+    add(tmp_path, "b", "1.0", {"url": "file:///b.whl", "archive_info": sums})
+    assert list_installed([tmp_path], (), None) == (
+        "a @ https://h/a.zip#subdirectory=s&sha256=ab12",
+        "b @ file:///b.whl",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "installed", "recorded"),
+    [
+        ("a @ git+https://${T}@h/x.git@main", "https://secret@h/x.git", "a @ git+https://${T}@h/x.git@abc"),
+        ("a @ git+https://me:${T}@h/x.git@f/x#egg=a", "https://h/x.git", "a @ git+https://me:${T}@h/x.git@abc"),
+        ("git+https://me:pw${T}@h/x.git ; python_version>'3'", "https://h/x.git", "a @ git+https://h/x.git@abc"),
+        ("a @ git+https://h/${T}/x.git", "https://h/secret/x.git", "a @ git+https://h/${T}/x.git@abc"),
+        ("a @ git+ssh://git@h/${T}/x.git", "ssh://git@h/secret/x.git", "a @ git+ssh://git@h/${T}/x.git@abc"),
+        ("a @ git+https://h/other/${T}.git", "https://h/x.git", "a @ git+https://h/x.git@abc"),
+    ],
+)
+def test_variables_are_recorded_in_place_of_what_they_stand_for(
+    tmp_path: Path, written: str, installed: str, recorded: str
+) -> None:
+    add(tmp_path, "a", "1.0", {"url": installed, "vcs_info": {"vcs": "git", "commit_id": "abc"}})
+    addresses = written_addresses([written, "six"], {"T": "secret"})
+    assert list_installed([tmp_path], (), None, addresses) == (recorded,)
+
+
+def test_what_a_list_says_of_indexes_is_recorded_without_passwords(tmp_path: Path) -> None:
+    text = """
+        -i https://me:pw@h/simple
+        --extra-index-url https://me:${PASSWORD}@h/more
+        --find-links ./wheels
+        --find-links https://token@h/page
+        --trusted-host h
+        --pre
+    """
+    options = list(split_lines(text, "r.txt", tmp_path / "sub"))
+    assert kept_options(options, tmp_path) == (
+        "--index-url https://h/simple",
+        "--extra-index-url https://me:${PASSWORD}@h/more",
+        "--find-links ./sub/wheels",
+        "--find-links https://h/page",
+        "--trusted-host h",
+    )
+
+
+def test_the_line_that_names_the_python_stays_above() -> None:
+    header = "# Python 3.11.7 | packaged by conda-forge"
+    first = write_back(Requirements(pip=f"{header}\n\nnumpy\n"), ["numpy==2.0"])
+    assert first == {"org_pip": f"{header}\n\nnumpy\n", "pip": [header, "numpy==2.0"]}
+    again = Requirements.from_wire(first)
+    assert write_back(again, ["numpy==2.0"]) is None
+    assert write_back(again, []) is None

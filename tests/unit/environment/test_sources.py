@@ -71,3 +71,61 @@ def test_without_a_checkout_it_says_what_is_not_known_yet(settings: EnvironmentS
     alone = choose_source(EnvironmentRequest(), settings)
     assert not alone.waits
     assert alone.text.startswith("none recorded")
+
+
+def test_a_pin_of_a_nearer_file_outdoes_one_from_above(checkout: Path, settings: EnvironmentSettings) -> None:
+    (checkout / "requirements.txt").write_text("numpy==1.21\nsix==1.16\nidna>=2\nold==1; python_version<'3'\n")
+    (checkout / "a" / "requirements.txt").write_text("NumPy == 1.26\nsix==1.16\nidna==3\nold==2\n")
+    source = choose_source(EnvironmentRequest(repository_root=checkout, script_dir=checkout / "a"), settings)
+    assert names(source) == [
+        "six==1.16",
+        "idna>=2",
+        "old==1; python_version<'3'",
+        "NumPy == 1.26",
+        "six==1.16",
+        "idna==3",
+        "old==2",
+    ]
+    assert source.listing.notes == (
+        "requirements.txt:1: numpy==1.21: left out, a/requirements.txt:1 says NumPy == 1.26",
+    )
+
+
+@pytest.mark.parametrize("text", ["-r requirements/base.txt\n", "six\n-e .\n", "./lib\n", "-c limits.txt\nsix\n"])
+def test_a_recorded_list_that_leads_into_the_checkout_waits_for_it(text: str, settings: EnvironmentSettings) -> None:
+    assert choose_source(EnvironmentRequest(Requirements(pip=text), has_repository=True), settings).waits
+    assert not choose_source(EnvironmentRequest(Requirements(pip=text)), settings).waits
+
+
+def test_a_recorded_list_leads_into_the_root_of_the_checkout(checkout: Path, settings: EnvironmentSettings) -> None:
+    (checkout / "a" / "requirements.txt").write_text("beside the script\n")
+    request = EnvironmentRequest(
+        Requirements(pip="-r requirements.txt\n-r more.txt\n"), repository_root=checkout, script_dir=checkout / "a"
+    )
+    assert names(choose_source(request, settings)) == ["root", "more"]
+
+
+@pytest.mark.parametrize(
+    ("file", "note"),
+    [
+        ("poetry.lock", "poetry.lock of the repository is not read: agent.package_manager.type: poetry would"),
+        ("environment.yml", "environment.yml of the repository is not read: agent.package_manager.type: conda would"),
+        (
+            "pyproject.toml",
+            "pyproject.toml of the repository is not read: agent.package_manager.type: uv or poetry would",
+        ),
+        ("setup.py", "setup.py of the repository is not read"),
+    ],
+)
+def test_what_does_not_count_is_named(tmp_path: Path, settings: EnvironmentSettings, file: str, note: str) -> None:
+    (tmp_path / file).touch()
+    request = EnvironmentRequest(repository_root=tmp_path)
+    assert choose_source(request, settings).listing.notes == (note,)
+    assert choose_source(request, attrs.evolve(settings, manager="uv")).listing.notes == ()
+    recorded = attrs.evolve(request, requirements=Requirements(pip="six"))
+    assert bool(choose_source(recorded, settings).listing.notes) == (file in {"poetry.lock", "environment.yml"})
+
+
+def test_conda_packages_alone_are_named(settings: EnvironmentSettings) -> None:
+    source = choose_source(EnvironmentRequest(Requirements(conda="numpy==1.21")), settings)
+    assert source.listing.notes == ("conda packages are recorded: agent.package_manager.type: conda installs them",)
