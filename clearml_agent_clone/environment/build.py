@@ -18,6 +18,7 @@ from clearml_agent_clone.environment.model import EnvironmentPlan, EnvironmentRe
 from clearml_agent_clone.environment.projects import add_checkout
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.store import FOLDER, Busy, Lease, Meta, Store
+from clearml_agent_clone.environment.torch import TorchIndexGone, given_up, settled
 from clearml_agent_clone.environment.upkeep import Bounds
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, slug
@@ -35,7 +36,11 @@ def build_environment(plan: EnvironmentPlan, console: Console, cancel: Cancel | 
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "total"):
-        result = _build(plan, console, cancel, seconds)
+        try:
+            result = _build(plan, console, cancel, seconds)
+        except TorchIndexGone as gone:
+            plan = given_up(plan, plan.torch.probe if plan.torch else "", gone.message, console)
+            result = _build(plan, console, cancel, seconds)
         if plan.is_conda:
             result = finish_conda(plan, result)
         elif plan.project is not None:
@@ -98,6 +103,9 @@ def _kept(
         return _ready(there, reused=True)
     if why := shared.closed() or shared.short():
         return why
+    sure = settled(plan, console, cancel)
+    if sure.torch is None and plan.torch is not None:
+        return _kept(sure, console, cancel, seconds)  # it is another environment, which may be there
     make = _maker(plan, key, console, cancel, seconds)
     try:
         lease, built = shared.build(key, make, console, cancel, settings.lock_timeout)
@@ -111,6 +119,7 @@ def _kept(
 def _private(
     plan: EnvironmentPlan, console: Console, cancel: Cancel | None, seconds: dict[str, float]
 ) -> EnvironmentResult:
+    plan = settled(plan, console, cancel)
     interpreter, settings = plan.interpreter, plan.settings
     key = f"{f'py{interpreter.minor}' if interpreter else plan.engine}-task-{slug(plan.task_id)}"
     own = open_store(own_folder(settings), settings, keep=False)
@@ -195,6 +204,7 @@ def _install_into(
     from clearml_agent_clone.environment.engines import Work  # noqa: PLC0415 - rare
     from clearml_agent_clone.environment.install import install_packages  # noqa: PLC0415 - rare
 
+    plan = settled(plan, console, cancel)
     engine = ""
     told: dict[str, str] = {}
     if plan.lines or plan.is_conda:

@@ -89,7 +89,7 @@ def _at_place(cause: str, remedy: str, *, why: bool = False, transient: bool = F
 
 
 _NETWORK_CAUSE = re.compile(
-    r"Connection refused(?: \(os error \d+\))?|Name or service not known|Temporary failure in name resolution"
+    r"Connection refused(?: \(os error \d+\))?|Name or service not known|Failed to resolve IP address[^()]{0,80}|Temporary failure in name resolution"
     r"|No route to host(?: \(os error \d+\))?|Network is unreachable(?: \(os error \d+\))?|operation timed out"
     r"|Read timed out|timed out|Connection reset by peer(?: \(os error \d+\))?|dns error|proxy\w* [^\n]{0,80}"
 )
@@ -292,7 +292,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Explain], ...] = tuple(
         ),
         (
             "timeout",
-            r"operation timed out|[Rr]ead timed out|ReadTimeout|ConnectTimeout|connect(?:ion)? timed out|request timed out",
+            r"operation timed out|didn't respond within|[Rr]ead timed out|ReadTimeout|ConnectTimeout|connect(?:ion)? timed out|request timed out",
             _at_place(
                 "an index does not answer",
                 "Check the network, or name an index that answers; PIP_DEFAULT_TIMEOUT sets how long to wait",
@@ -306,7 +306,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Explain], ...] = tuple(
         (
             "cut-off",
             (
-                r"Connection reset|connection closed before|ConnectionResetError|RemoteDisconnected|end of file before message"
+                r"Connection reset|without a reply|connection closed before|ConnectionResetError|RemoteDisconnected|end of file before message"
                 r"|incomplete-download|IncompleteRead|broken pipe|error decoding response body|unexpected end of file"
             ),
             _at_place("the connection to an index breaks off", "Try again later", transient=True),
@@ -322,7 +322,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Explain], ...] = tuple(
             "unreachable",
             (
                 r"Failed to fetch|error sending request|Connection refused|dns error|Max retries exceeded|"
-                r"NewConnectionError|NameResolutionError|Failed to establish a new connection"
+                r"NewConnectionError|NameResolutionError|Failed to establish a new connection|connection error: "
             ),
             _at_place(
                 "an index cannot be reached",

@@ -12,7 +12,7 @@ from clearml_agent_clone.environment.engines.pip import PipEngine
 from clearml_agent_clone.environment.engines.projects import PROJECT_ENGINES, project_engine
 from clearml_agent_clone.environment.engines.uv import UvEngine
 from clearml_agent_clone.environment.model import Project
-from clearml_agent_clone.environment.uv_tools import find_uv
+from clearml_agent_clone.environment.uv_choice import uv_program
 from clearml_agent_clone.errors import UserError
 
 
@@ -82,10 +82,10 @@ def _engines(work: Work) -> list[Engine]:
 
         return [CondaEngine(_lines)]
     if work.plan.engine == "pip":
-        return [PipEngine(find_uv(work.settings.environ))]
+        return [PipEngine(uv_program(work))]
     if work.plan.project is not None and work.plan.engine in PROJECT_ENGINES:
         return [project_engine(work)]
-    program = find_uv(work.settings.environ)
+    program = uv_program(work)
     if not program:
         work.console.say("uv is not installed. Trying pip")
         return [PipEngine()]

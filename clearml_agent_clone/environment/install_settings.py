@@ -33,8 +33,7 @@ class InstallSettings:
         pip_version: which pip goes into an environment that pip itself installs into, as specifiers with markers;
             empty for the one that virtualenv carries.
         pip_legacy_resolver: versions of pip that are told to use their old resolver.
-        uv_program: the uv to use; empty for the one that came with the agent.
-        uv_version: which uv to use, as specifiers; empty for any.
+        uv_version: which uv to use, as specifiers; empty for any. ``CLEARML_BOOTSTRAP_UV_EXEC`` beats it.
         pauses: seconds to wait before each further try, after a failure that may be gone in a moment.
         tell_every: seconds between two lines about a long installation.
     """
@@ -43,7 +42,6 @@ class InstallSettings:
     asked_by: str = "agent.package_manager.pip_engine"
     pip_version: tuple[str, ...] = ()
     pip_legacy_resolver: tuple[str, ...] = (">=20.3,<24.3",)
-    uv_program: str = ""
     uv_version: tuple[str, ...] = ()
     pauses: tuple[float, ...] = (5.0, 20.0)
     tell_every: float = 5.0
@@ -51,10 +49,7 @@ class InstallSettings:
     @classmethod
     def from_settings(cls, settings: Settings, environ: Mapping[str, str]) -> InstallSettings:
         """Gather what matters here from the whole configuration and the agent's variables."""
-        from clearml_agent_clone.config.variables_table import (  # noqa: PLC0415 - hundreds of rows, for two
-            PACKAGE_ENGINE,
-            UV_EXEC,
-        )
+        from clearml_agent_clone.config.variables_table import PACKAGE_ENGINE  # noqa: PLC0415 - rows for all rooms
 
         manager = settings.agent.package_manager
         found = PACKAGE_ENGINE.find(environ)
@@ -63,7 +58,6 @@ class InstallSettings:
             asked_by=found[0] if found else "agent.package_manager.pip_engine",
             pip_version=() if _shipped(manager.pip_version) else tuple(manager.pip_version),
             pip_legacy_resolver=manager.pip_legacy_resolver,
-            uv_program=UV_EXEC.get(environ) or "",
             uv_version=manager.uv_version,
         )
 

@@ -15,11 +15,19 @@ from clearml_agent_clone.errors import AgentError, UserError
 from clearml_agent_clone.util.process import Cancel, Console, run
 
 _CLONE = 0x40049409  # FICLONE: let two files share their blocks until one is written to
+_CONFIGURED = ("CLEARML_BOOTSTRAP_UV_EXEC", "TRAINS_BOOTSTRAP_UV_EXEC")
 _CLEAN_PATIENCE = 60.0
 
 
 def find_uv(environ: Mapping[str, str]) -> str:
-    """Path of the uv program: the one installed with the agent, else the first on PATH; empty when there is none."""
+    """Path of the uv program: the configured one, else that installed with the agent, else the first on PATH.
+
+    Empty when there is none. A configured one that is not there is returned as it is, so that starting it tells why.
+    """
+    configured = next((environ[name] for name in _CONFIGURED if environ.get(name, "").strip()), "").strip()
+    if configured:
+        path = os.path.expanduser(configured)  # noqa: PTH111 - a bare name is looked for on PATH
+        return shutil.which(path, path=environ.get("PATH", "")) or path
     try:
         from uv import find_uv_bin  # noqa: PLC0415 - only a build needs it
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import attrs
 
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.status:
             self._answer(fault.status, b"no\n")
             return
-        kind, _, name = self.path.partition("?")[0].strip("/").rpartition("/")
+        kind, _, name = unquote(self.path).partition("?")[0].strip("/").rpartition("/")
         file = server.folder / name
         if kind == "files" and file.is_file():
             self._answer(200, file.read_bytes(), {"Content-Type": "application/octet-stream"}, fault)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -19,7 +19,11 @@ from clearml_agent_clone.environment.model import Indexes, Stage
 from clearml_agent_clone.util.files import private_dir, write_atomic
 from clearml_agent_clone.util.process import run
 
-_HIDDEN = re.compile(r"(Could not fetch URL .*|.*none of the wheel's tags .*|.*too many 5\d\d error.*)")
+_NOTHING = re.compile(r"satisfies the requirement ([A-Za-z0-9][\w.-]*)[^\n]*\(from versions: none\)")
+_HIDDEN = re.compile(
+    r"(Could not fetch URL .*|.*none of the wheel's tags .*|.*too many 5\d\d error.*|WARNING: Retrying .*)"
+)
+_PATIENCE = 60.0
 
 
 @attrs.frozen
@@ -74,20 +78,35 @@ class PipEngine:
         return self._attempt(argv, work, python)
 
     def _attempt(self, argv: Sequence[str], work: Work, python: Path) -> Failure | None:
-        log = work.scratch / "pip.log"
         indexes = work.plan.pip_indexes
         told = {"PIP_CERT": indexes.certificate, "PIP_PROXY": indexes.proxy, "PIP_DEFAULT_TIMEOUT": indexes.timeout}
         # Its temporary files go with the environment that is not finished, whatever ends it.
         told["TMPDIR"] = str(private_dir(work.scratch / "tmp"))
-        quiet = ["--disable-pip-version-check", "--no-input", "--log", str(log)]
+        environment = work.variables({name: value for name, value in told.items() if value})
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
         command = Command(
-            [str(python), "-m", "pip", *quiet, "install", "--progress-bar=off", *argv],
-            work.variables({name: value for name, value in told.items() if value}),
+            [*pip, "install", "--progress-bar=off", *argv],
+            environment,
             work.scratch,
-            more=lambda: _hidden(log),
+            more=lambda said: self._hidden(said, pip, environment, work),
         )
-        log.unlink(missing_ok=True)
         return attempt(command, work)
+
+    def _hidden(self, said: str, pip: Sequence[str], environment: Mapping[str, str], work: Work) -> str:
+        """Why pip found nothing: it tells that only when it is told to be talkative, and then it tells too much."""
+        nothing = _NOTHING.search(said)
+        if nothing is None:
+            return ""
+        file = work.scratch / "asked.txt"
+        content = [*option_lines(work.plan.pip_indexes), nothing[1]]
+        write_atomic(file, "".join(f"{line}\n" for line in content), durable=False)
+        argv = [*pip, "download", "-vv", "--no-deps", "--dest", str(work.scratch / "asked"), "-r", str(file)]
+        done = run(argv, cwd=work.scratch, env=environment, cancel=work.cancel, timeout=_PATIENCE)
+        if done.ok:
+            return "Connection reset by the index, or the like: it gives now what it did not give a moment ago"
+        return "\n".join(
+            dict.fromkeys(match[1] for line in done.output.splitlines() if (match := _HIDDEN.search(line)))
+        )
 
     def _pin(self, specs: tuple[str, ...], work: Work, python: Path) -> None:
         """Put the pip that is asked for into the environment; by uv, which takes a tenth of the time."""
@@ -143,15 +162,6 @@ def chosen(specs: Sequence[str], python: str) -> tuple[str, ...]:
         ):
             found.append(f"pip{requirement.specifier}")
     return tuple(dict.fromkeys(found))
-
-
-def _hidden(log: Path) -> str:
-    """What pip writes into its log alone, although it is why it failed."""
-    try:
-        text = log.read_text(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(dict.fromkeys(match[1] for line in text.splitlines() if (match := _HIDDEN.search(line))))
 
 
 def option_lines(indexes: Indexes) -> list[str]:

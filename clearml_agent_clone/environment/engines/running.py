@@ -26,14 +26,14 @@ class Command:
         env: its whole environment.
         cwd: where it runs.
         fetched: how many bytes it has fetched so far; None when nobody can tell.
-        more: what it said elsewhere than on its output, such as in a log file.
+        more: what can be found out about the failure that this output tells of, and is not in it.
     """
 
     argv: Sequence[str]
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: Path
     fetched: Callable[[], int] | None = None
-    more: Callable[[], str] = str
+    more: Callable[[str], str] = lambda _: ""
 
 
 def attempt(command: Command, work: Work) -> Failure | None:
@@ -68,7 +68,7 @@ def _once(command: Command, work: Work) -> Failure | None:
     done, testimony = run_shown(command, work)
     if done.ok:
         return None
-    more = command.more()
+    more = command.more(testimony)
     said = f"{more}\n{testimony}" if more else testimony
     failure = diagnose(said, work.plan.indexes.shown, done.exit_code)
     return attrs.evolve(failure, command=f"{masked(printable(done.argv))} (exit code {done.exit_code})")

@@ -116,7 +116,7 @@ def test_pip_does_the_same_slower(
     build: Build, console: Recorder, settings: EnvironmentSettings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     if how == "no uv":
-        monkeypatch.setattr("clearml_agent_clone.environment.install.find_uv", lambda _: "")
+        monkeypatch.setattr("clearml_agent_clone.environment.uv_choice.find_uv", lambda _: "")
         result = build("beta\ntool")
         assert "uv is not installed. Trying pip" in console.lines
     else:
@@ -134,7 +134,7 @@ def test_a_uv_that_does_not_start_is_passed_over(
     broken = tmp_path / "uv-broken"
     broken.write_bytes(b"\x7fELF of another machine")
     broken.chmod(0o755)
-    monkeypatch.setattr("clearml_agent_clone.environment.install.find_uv", lambda _: str(broken))
+    monkeypatch.setattr("clearml_agent_clone.environment.uv_choice.find_uv", lambda _: str(broken))
     assert build("alpha").engine == "pip"
     assert "uv does not start" in console.text
 
