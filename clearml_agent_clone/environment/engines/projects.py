@@ -13,13 +13,13 @@ from clearml_agent_clone.errors import UserError
 PROJECT_ENGINES = frozenset({"poetry", "uv sync", "uv pip sync"})
 
 
-def project_engine(work: Work) -> Engine:
-    """The engine that the plan names.
+def project_engine(work: Work, program: str = "") -> Engine:
+    """The engine that the plan names; ``program`` is the uv to use, empty for the one that the agent brings.
 
     Raises:
         UserError: code ``packages-failed``; it needs uv, and uv is not installed.
     """
-    program = find_uv(work.settings.environ)
+    program = program or find_uv(work.settings.environ)
     if work.plan.engine == "poetry":
         return PoetryEngine(UvEngine(program) if program else PipEngine())
     if not program:
