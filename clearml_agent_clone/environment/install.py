@@ -84,7 +84,7 @@ def _engines(work: Work) -> list[Engine]:
     if work.plan.engine == "pip":
         return [PipEngine(uv_program(work))]
     if work.plan.project is not None and work.plan.engine in PROJECT_ENGINES:
-        return [project_engine(work)]
+        return [project_engine(work, uv_program(work))]
     program = uv_program(work)
     if not program:
         work.console.say("uv is not installed. Trying pip")

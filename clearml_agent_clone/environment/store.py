@@ -259,7 +259,6 @@ class Store:
             if not self.keep:
                 self.discard(folder)
             elif not self.changed(folder, None):
-                upkeep.drop_layers(folder)
                 lock.write(state(clean=True))
 
     def evict(self, spare: Path | None = None) -> list[str]:

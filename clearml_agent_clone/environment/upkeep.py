@@ -103,7 +103,6 @@ def sweep(store: Store) -> None:
             if not store.keep or not (folder / "meta.json").exists():
                 store.discard(folder)
             elif lock.read() != state(clean=True) and not store.changed(folder, None):
-                drop_layers(folder)
                 lock.write(state(clean=True))
     for trash in store.root.glob("trash.*"):
         shutil.rmtree(trash, ignore_errors=True)
@@ -116,12 +115,6 @@ def sweep(store: Store) -> None:
         if not store.folders(file.stem) and mutex.take(alone=True):
             file.unlink()
         mutex.release()
-
-
-def drop_layers(folder: Path) -> None:
-    """Remove what tasks that are gone had to themselves on top of an environment that nobody uses."""
-    for layer in folder.glob("task.*"):
-        shutil.rmtree(layer, ignore_errors=True)
 
 
 def _kept(store: Store, spare: Path | None, grace: float = _GRACE) -> _Kept:

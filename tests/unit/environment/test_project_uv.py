@@ -164,7 +164,12 @@ def test_the_second_task_starts_nothing_and_has_its_own_checkout(
     assert second.seconds["total"] < 0.3
     assert run(second, "import demo; print(demo.HERE)") == "b"
     assert "a" in Path(run(first, "import demo; print(demo.__file__)")).parts, "each task has its own layer"
+    assert second.python is not None
     assert second.python != first.python
+    second.lease.release()
+    assert not second.python.exists(), "a layer goes with its task, not with the last one"
+    assert first.python is not None
+    assert first.python.exists()
 
 
 def test_what_the_task_installs_stays_in_its_layer(build: Build, lock: str, tmp_path: Path, links: Path) -> None:
