@@ -19,6 +19,7 @@ from clearml_agent_clone.config.kinds import (
     SWITCH,
     TEXT,
     WORDS,
+    choice,
 )
 from clearml_agent_clone.config.schema import Section, group, key
 
@@ -179,6 +180,27 @@ class DockerSettings(Section):
         WORDS,
         None,
         "Regular expressions for what a task's own arguments may be; absent allows all",
+    )
+    task_args_policy: str = key(
+        "agent.docker_task_args_policy",
+        choice("strict", "permissive"),
+        "strict",
+        "Whether tasks need leave for arguments that reach beyond their container (privileges, host folders, devices)",
+        own=True,
+    )
+    task_args_allowed: tuple[str, ...] = key(
+        "agent.docker_task_args_allowed",
+        WORDS,
+        [],
+        "That leave: options that tasks may use, such as --ipc=host, or --device for any value",
+        own=True,
+    )
+    task_mounts_allowed: tuple[str, ...] = key(
+        "agent.docker_task_mounts_allowed",
+        WORDS,
+        [],
+        "Folders of the host and names of volumes that tasks may mount; /data:ro to read only",
+        own=True,
     )
     forbidden_args: tuple[str, ...] = key(
         "agent.forbidden_docker_args", WORDS, ["entrypoint"], "Switches that are taken out wherever they come from"

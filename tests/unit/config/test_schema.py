@@ -215,6 +215,9 @@ DOCUMENTED = [
     "package_manager.pip_engine",
     "venvs_cache.max_age_days",
     "venvs_cache.max_size_gb",
+    "docker_task_args_policy",
+    "docker_task_args_allowed",
+    "docker_task_mounts_allowed",
 ]
 DOCUMENTED_API = [
     "api_server",
