@@ -128,33 +128,39 @@ class EngineChoice:
     notes: tuple[str, ...] = ()
 
 
-def choose_engine(settings: InstallSettings, flags: Flags, requirements: Sequence[Requirement]) -> EngineChoice:
-    """What installs ``requirements``."""
+def choose_engine(
+    settings: InstallSettings, flags: Flags, requirements: Sequence[Requirement], *, sees_system: bool = False
+) -> EngineChoice:
+    """What installs ``requirements``; ``sees_system``: into an environment that sees its interpreter's own packages."""
     if not requirements:
         return EngineChoice("uv")
     pinned = next((line.text for line in requirements if line.name == "pip" and line.text.strip() != "pip"), "")
     specs = (pinned,) if pinned else pip_specs(settings.pip_version)
-    if settings.engine == "pip":
-        return EngineChoice("pip", f"{settings.asked_by} asks for it", specs)
-    if foreign := _foreign(flags, requirements):
-        return EngineChoice("pip", f"{foreign}, which uv does not know", specs)
-    if not specs:
+    reason = _real_pip(settings, flags, pinned, sees_system=sees_system)
+    if reason:
+        return EngineChoice("pip", reason, specs)
+    if settings.engine == "auto":
         return EngineChoice("uv")
-    wanted = pinned or ", ".join(settings.pip_version)
-    if settings.engine == "uv":
-        told = f"{settings.asked_by} is uv"
-        what = f"{pinned}: goes into the environment and" if pinned else f"agent.package_manager.pip_version ({wanted})"
-        return EngineChoice("uv", told, notes=(f"{what} installs nothing, because {told}",))
-    return EngineChoice(
-        "pip", f"{'the task' if pinned else 'agent.package_manager.pip_version'} asks for {wanted}", specs
-    )
+    told = f"{settings.asked_by} is uv"
+    wanted = ", ".join(settings.pip_version)
+    what = f"{pinned}: goes into the environment and" if pinned else f"agent.package_manager.pip_version ({wanted})"
+    return EngineChoice("uv", told, notes=(f"{what} installs nothing, because {told}",) if specs else ())
 
 
-def _foreign(flags: Flags, requirements: Sequence[Requirement]) -> str:
+def _real_pip(settings: InstallSettings, flags: Flags, pinned: str, *, sees_system: bool) -> str:
+    """What asks for the real pip; empty when nothing does."""
+    if settings.engine == "pip":
+        return f"{settings.asked_by} asks for it"
     if flags.foreign:
-        return f"extra_pip_install_flags has {flags.foreign.partition('=')[0]}"
-    only = next((line.pip_only for line in requirements if line.pip_only), "")
-    return f"the list of packages has {only}" if only else ""
+        return f"extra_pip_install_flags has {flags.foreign.partition('=')[0]}, which uv does not know"
+    if settings.engine == "uv":
+        return ""
+    if pinned:
+        return f"the task asks for {pinned}"
+    if settings.pip_version:
+        return f"agent.package_manager.pip_version asks for {', '.join(settings.pip_version)}"
+    # uv would install another copy of all that a container's image brings, such as its own build of torch
+    return "system_site_packages is set, and uv does not see the packages that are there" if sees_system else ""
 
 
 def pip_specs(versions: Sequence[str]) -> tuple[str, ...]:

@@ -82,7 +82,8 @@ def plan_lines(source: Source, request: EnvironmentRequest, settings: Environmen
     configured = parse_flags(settings.extra_pip_install_flags)
     said = (*source.listing.options, *configured.places)
     options = with_options(pip, settings.extra_index_url, said, settings.environ)
-    choice = choose_engine(settings.installing, configured, requirements)
+    beside = settings.system_site_packages and not settings.install_into
+    choice = choose_engine(settings.installing, configured, requirements, sees_system=beside)
     notes += choice.notes
     torch = choose_torch(requirements, options.indexes, settings.torch, choice.name)
     requirements = list(torch.requirements)

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 import pytest
 
+from clearml_agent_clone.api.types import Requirements
 from clearml_agent_clone.config import load_settings
-from clearml_agent_clone.environment import EnvironmentSettings
+from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings, plan_environment
 from clearml_agent_clone.environment.engine_choice import choose_engine, parse_flags
 from clearml_agent_clone.environment.engines import Work
 from clearml_agent_clone.environment.engines.pip import chosen, matches
@@ -130,9 +131,9 @@ def more_links(links: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(wheel, folder)
     make_sdist(folder, "needs_alpha", "1.0", "import alpha")
     make_sdist(folder, "never", "1.0", "raise SystemExit('never')")
-    wheel = get_embed_wheel("pip", "3.11")
-    assert wheel is not None
-    renumbered(Path(wheel.path), folder, "21.3.99")
+    bundled = get_embed_wheel("pip", "3.11")
+    assert bundled is not None
+    renumbered(Path(bundled.path), folder, "21.3.99")
     return folder
 
 
@@ -213,6 +214,27 @@ def test_packages_can_come_before_all_others_and_after(
     )
     assert result.installed == ("alpha==2.0", "needs_alpha==1.0", "tool==1.0")
     assert any(line.startswith("Going on without never: package never could not be built") for line in console.lines)
+
+
+@pytest.mark.slow
+def test_what_the_interpreter_has_is_not_installed_again(
+    build: Build, console: Recorder, settings: EnvironmentSettings
+) -> None:
+    made = plan_environment(
+        EnvironmentRequest(Requirements(pip="alpha")), attrs.evolve(settings, system_site_packages=True)
+    )
+    assert (made.engine, "uv does not see" in made.engine_reason) == ("pip", True)
+    assert made.interpreter is not None
+    there = next(
+        entry.name.removesuffix(".dist-info").split("-")
+        for entry in sorted(Path(made.interpreter.packages[0]).iterdir())
+        if entry.name.endswith(".dist-info")
+    )
+    result = build(f"{there[0]}=={there[1]}\nalpha", system_site_packages=True)
+    assert result.engine == "pip"
+    assert result.python is not None
+    assert "already satisfied" in console.text
+    assert not list(result.python.parent.parent.glob(f"lib/python*/site-packages/{there[0]}-*.dist-info"))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
