@@ -108,7 +108,7 @@ class Preparation:
 
     def _environment(self, source: SourceResult, variables: Mapping[str, str]) -> EnvironmentResult:
         begin = time.monotonic()
-        plan = environment_plan(self.task, self.loaded, source, variables)
+        plan = environment_plan(self.task, self.loaded, source, variables, self.job.visible_devices)
         self.on_secrets([secret for secret in plan.secrets if worth_masking(secret)])
         for line in plan.describe():
             self.console.say(line)
@@ -156,11 +156,16 @@ def source_plan(task: Task, loaded: Loaded, *, by_hand: bool) -> SourcePlan:
 
 
 def environment_plan(
-    task: Task, loaded: Loaded, source: SourceResult | None, variables: Mapping[str, str] | None = None
+    task: Task,
+    loaded: Loaded,
+    source: SourceResult | None,
+    variables: Mapping[str, str] | None = None,
+    visible: str | None = None,
 ) -> EnvironmentPlan:
     """Which packages the task means; nothing is installed. Without ``source`` the repository's files are not seen.
 
-    ``variables`` are for the environment of the programs that install.
+    ``variables`` are for the environment of the programs that install; ``visible`` are the GPUs that the task gets, as
+    NVIDIA_VISIBLE_DEVICES says it: without any, packages are chosen for CPU.
     """
     in_repository = source is not None and bool(source.repository)
     request = EnvironmentRequest(
@@ -171,10 +176,10 @@ def environment_plan(
         task_id=task.id,
         has_repository=bool(task.script.repository),
         extra=source.packages if source is not None else (),
+        image=task.container.image,
     )
-    return plan_environment(
-        request, EnvironmentSettings.from_settings(loaded.settings, without_passwords(os.environ), variables)
-    )
+    environ = dict(without_passwords(os.environ)) | ({} if visible is None else {"NVIDIA_VISIBLE_DEVICES": visible})
+    return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, environ, variables))
 
 
 def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:
