@@ -136,7 +136,9 @@ def choose_engine(
         return EngineChoice("uv")
     pinned = next((line.text for line in requirements if line.name == "pip" and line.text.strip() != "pip"), "")
     specs = (pinned,) if pinned else pip_specs(settings.pip_version)
+    only = next((line.pip_only for line in requirements if line.pip_only), "")
     reason = _real_pip(settings, flags, pinned, sees_system=sees_system)
+    reason = reason or (f"the list of packages has {only}, which uv does not know" if only else "")
     if reason:
         return EngineChoice("pip", reason, specs)
     if settings.engine == "auto":

@@ -19,6 +19,7 @@ from clearml_agent_clone.environment import (
 )
 from clearml_agent_clone.environment.install_settings import InstallSettings
 from clearml_agent_clone.environment.keys import environment_key
+from clearml_agent_clone.environment.model import masked
 from clearml_agent_clone.environment.order import OrderSettings
 from tests.helpers.consoles import Recorder
 
@@ -67,6 +68,7 @@ def test_tasks_that_need_nothing_share_one_environment(settings: EnvironmentSett
 def test_what_does_not_change_the_content_does_not_change_the_key(settings: EnvironmentSettings) -> None:
     key = plan(settings, "alpha==1.0\nbeta >= 1 ; python_version > '3'\n").key
     assert key == plan(settings, "# x\nbeta>=1; python_version > '3'\n\nalpha == 1.0\nalpha == 1.0\n").key
+    assert plan(settings, "alpha @ https://me:pw@h/a.zip").key == plan(settings, "alpha @ https://h/a.zip").key
     with_password = plan(settings, "alpha", extra_index_url=("https://me:pw@h/simple",)).key
     assert with_password == plan(settings, "alpha", extra_index_url=("https://you:other@h/simple",)).key
 
@@ -189,6 +191,18 @@ def test_what_must_not_be_shown_is_told_to_whoever_shows_things(settings: Enviro
     made = plan(settings, text, environ={**settings.environ, **variables, "PIP_INDEX_URL": "https://u:pass-four@h/s"})
     assert made.secrets == {"pass-one", "part-two", "part-three", "pass-four"}
     assert not plan(settings, "alpha").secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a https://me:p@ss@h/x.git@main b", "a https://****@h/x.git@main b"),
+        ("https://h/x.whl?sig=abc#sha256=1", "https://h/x.whl?****#sha256=1"),
+        ("git+ssh://git@h/x.git what?", "git+ssh://****@h/x.git what?"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(text: str, shown: str) -> None:
+    assert masked(text) == shown
 
 
 def test_packages_are_ordered_as_configured(tmp_path: Path) -> None:

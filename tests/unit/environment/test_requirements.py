@@ -77,6 +77,17 @@ def test_paths_lead_into_the_checkout(tmp_path: Path) -> None:
     assert rewritten("lib @ file:./lib", tmp_path)[0] == Requirement(f"lib @ file://{tmp_path}/lib", "lib", fixed=False)
 
 
+def test_a_list_further_down_means_the_project_beside_it(tmp_path: Path) -> None:
+    sub = tmp_path / "sub"
+    sub.mkdir()
+    (line,) = split_lines("-e .", "sub/requirements.txt", sub)
+    assert rewrite(line, tmp_path)[0] == Requirement(f"-e {tmp_path}", fixed=False)
+    (sub / "setup.py").touch()
+    assert rewrite(line, tmp_path)[0] == Requirement(f"-e {sub}", fixed=False)
+    (tmp_path / "pyproject.toml").touch()  # pip runs in the root
+    assert rewrite(line, tmp_path)[0] == Requirement(f"-e {tmp_path}", fixed=False)
+
+
 @pytest.mark.parametrize("text", ["./gone", "-e ./gone", "dist/gone-1.0-py3-none-any.whl"])
 def test_a_folder_that_is_not_there_is_left_out_and_noted(text: str, tmp_path: Path) -> None:
     requirement, note = rewritten(text, tmp_path)
