@@ -18,7 +18,7 @@ from clearml_agent_clone.errors import UserError
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_GLUED = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*\s")
+_GLUED = re.compile(r"--?[A-Za-z][A-Za-z0-9-]* ")
 _LONG = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 
@@ -91,11 +91,23 @@ def split_arguments(text: str, source: Source = Source.TASK) -> tuple[str, ...]:
 
 
 def unglue(items: Iterable[str], source: Source) -> tuple[str, ...]:
-    """A configured list in words: ``["-v /a:/b"]``, one item by mistake, is taken as the two that were meant."""
+    """A configured list in words. An item that holds several (``["-v /a:/b"]``, or one text in place of a list) is
+    taken apart where that gives options, so that a value with blanks stays as it is.
+    """
     found: list[str] = []
     for item in items:
-        found += split_arguments(item, source) if _GLUED.match(item) else [item]
+        found += _taken_apart(item, source) if item.startswith("-") and " " in item else [item]
     return tuple(found)
+
+
+def _taken_apart(item: str, source: Source) -> list[str]:
+    try:
+        words = split_arguments(item, source)
+        parse_arguments(words, source, engine=Engine.PODMAN)
+    except UserError:
+        head, _, rest = item.partition(" ")
+        return [head, rest.strip()] if _GLUED.match(item) else [item]
+    return list(words)
 
 
 def parse_arguments(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -14,6 +14,13 @@ from clearml_agent_clone.config.variables_table import DOCKER_IMAGE
 from clearml_agent_clone.containers.arguments import Source, split_arguments, unglue
 from clearml_agent_clone.containers.images import check_image
 from clearml_agent_clone.containers.rules import MatchedRule, MatchFacts, first_match
+
+FillImage = Callable[[str, Source], str]
+"""Fills placeholders in an image, for whom it is from."""
+
+
+def _as_it_is(image: str, _source: Source) -> str:
+    return image
 
 
 @attrs.frozen
@@ -78,7 +85,7 @@ def agent_default(
     text = items[0] if items else variable[1] if variable else settings.image
     source = Source.COMMAND_LINE if items else Source.DEFAULT
     words = split_arguments(text, source) or ("",)
-    image = check_image(words[0], source)
+    image = words[0] if "${CLEARML_" in words[0] else check_image(words[0], source)
     if words[1:]:
         return AgentDefault(image, words[1:], bool(items))
     given = tuple(items[1:])
@@ -97,11 +104,18 @@ def requested(container: Container, docker_cmd: str = "") -> Container:
     return attrs.evolve(container, image=image, arguments=shlex.join(arguments))
 
 
-def choose(asked: Container, default: AgentDefault, docker: DockerSettings, facts: MatchFacts) -> Choice:
+def choose(
+    asked: Container,
+    default: AgentDefault,
+    docker: DockerSettings,
+    facts: MatchFacts,
+    fill_image: FillImage = _as_it_is,
+) -> Choice:
     """Decide image, arguments and setup script.
 
     A task that names an image brings its arguments, too, and none of the default's; one that names none gets those of
-    the rule that matches, else the default's. The setup script is the task's own whatever is set.
+    the rule that matches, else the default's. The setup script is the task's own whatever is set. What is recorded with
+    the task keeps its placeholders.
 
     Raises:
         UserError: the image is no image name, arguments cannot be split, or a rule cannot be read.
@@ -111,9 +125,10 @@ def choose(asked: Container, default: AgentDefault, docker: DockerSettings, fact
         own = Container(setup_shell_script=asked.setup_shell_script)
     rule = _rule(own, default, docker, attrs.evolve(facts, image=own.image))
     chosen = _from_rule(own, rule, default) if rule else _plain(own, default)
-    check_image(chosen.image, chosen.image_from)
     update = docker.default.update_back_task if rule is None or rule.update_back is None else rule.update_back
-    return attrs.evolve(chosen, write_back=_write_back(chosen, asked) if update else None)
+    record = _write_back(chosen, asked) if update else None
+    image = check_image(fill_image(chosen.image, chosen.image_from), chosen.image_from)
+    return attrs.evolve(chosen, image=image, write_back=record)
 
 
 def _rule(own: Container, default: AgentDefault, docker: DockerSettings, facts: MatchFacts) -> MatchedRule | None:

@@ -26,7 +26,7 @@ _ALWAYS = frozenset(
     }
 )
 _ASSIGNED = re.compile(
-    r"(?P<head>--[A-Za-z-]+[= ]|-[A-Za-z]*?e=?|)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)=(?P<value>.*)", re.DOTALL
+    r"(?P<head>--[A-Za-z-]+[= ]|-[A-Za-z]*?e[= ]?|)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)=(?P<value>.*)", re.DOTALL
 )
 _WORD = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>[^\s\"']+)")
 _URL = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)")

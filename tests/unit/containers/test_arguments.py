@@ -111,8 +111,8 @@ def test_an_open_quotation_mark_is_told() -> None:
 
 
 def test_an_item_that_holds_two_words_is_two() -> None:
-    assert unglue(["-v /a:/b", "--ipc=host", "A=b c", "-eA=b c"], Source.EXTRA) == (
-        "-v", "/a:/b", "--ipc=host", "A=b c", "-eA=b c",
+    assert unglue(["-v /a:/b", "--ipc=host -e A=1", "A=b c", "-eA=b c", "-e A=b c", "--env=J=-Xmx1 -Xss1"], Source.EXTRA) == (
+        "-v", "/a:/b", "--ipc=host", "-e", "A=1", "A=b c", "-eA=b c", "-e", "A=b c", "--env=J=-Xmx1 -Xss1",
     )  # fmt: skip
 
 
