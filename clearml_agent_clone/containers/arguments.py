@@ -218,8 +218,12 @@ class _Reader:
         )
 
 
+def printable(text: str) -> str:
+    """``text`` for a message: on one line, and nothing in it that a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _short(word: str) -> str:
-    """``word`` for a message: one line, not long, and no value that could be a secret."""
+    """``word`` for a message: not long, and no value that could be a secret."""
     head, equals, _ = word.partition("=")
-    text = f"{head}=…" if equals else head
-    return " ".join(text.split())[:80]
+    return printable(f"{head[:80]}=…" if equals else head[:80])

@@ -13,7 +13,7 @@ import attrs
 
 from clearml_agent_clone.config.secret_values import looks_secret
 from clearml_agent_clone.config.settings_docker import DockerSettings
-from clearml_agent_clone.containers.arguments import Option, Source, parse_arguments, unglue
+from clearml_agent_clone.containers.arguments import Option, Source, parse_arguments, printable, unglue
 from clearml_agent_clone.containers.leave import agents_business, needs_leave, slots_business
 from clearml_agent_clone.containers.options import Arity, Engine, by_long, canonical, spellings
 from clearml_agent_clone.containers.task_mounts import AllowedMount, Resolve, judge
@@ -235,7 +235,7 @@ def _permitted(
             reason, judged = needs_leave(option), option
         if reason and option.name == "env":
             remarks.append(
-                f"ignoring -e {option.text} of the task: {reason}, which agent.docker_allow_host_environ rules"
+                f"ignoring -e {printable(option.text)} of the task: {reason}, which agent.docker_allow_host_environ rules"
             )
         elif reason:
             refused.append(f"{option.written} ({reason})")
@@ -243,7 +243,8 @@ def _permitted(
             kept.append(judged)
     if refused:
         raise UserError(
-            f"the task asks for container arguments that need the leave of this machine's owner: {', '.join(refused)}",
+            "the task asks for container arguments that need the leave of this machine's owner: "
+            + printable(", ".join(refused)),
             remedy="Remove them from the task, or allow them on the machine by agent.docker_task_args_allowed or "
             "agent.docker_task_mounts_allowed (all of them: agent.docker_task_args_policy = permissive)",
             code="container-argument-refused",

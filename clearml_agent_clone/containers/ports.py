@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from clearml_agent_clone.containers.arguments import Option
+from clearml_agent_clone.containers.arguments import Option, printable
 from clearml_agent_clone.errors import UserError
 
 SEARCHED = (10000, 60000)
@@ -125,7 +125,7 @@ def _choose(one: _Spec, free: FreePorts, allowed: tuple[int, int] | None, taken:
 
 def _unreadable(text: str) -> UserError:
     return UserError(
-        f'container arguments: "--publish {text}" cannot be read',
+        f'container arguments: "--publish {printable(text)}" cannot be read',
         remedy="Write it as [ip:]8080:80, 8000-8010:8000-8010 or 8080:80/udp",
         code="container-argument",
     )

@@ -40,6 +40,7 @@ HOSTILE = """
 -itv/:/host
 -v /data/../etc:/x
 -v /database:/x
+-v /data/a/../b:/x
 -v ../etc:/x
 -v ~/.ssh:/x
 -v postgres_data:/x
@@ -54,6 +55,7 @@ HOSTILE = """
 --mount TYPE=BIND,SRC=/,DST=/x
 --mount type=tmpfs,type=bind,source=/,target=/x
 --mount source=/data,source=/,type=bind,target=/x
+--mount type=bind,source=/etc,source=/data,target=/x
 --mount type=volume,source=postgres_data,target=/x
 --mount 'type=volume,target=/x,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/'
 --mount 'type=bind,"source=/",target=/x'
@@ -214,6 +216,13 @@ def test_every_reason_is_named_at_once() -> None:
     with pytest.raises(UserError) as caught:
         decide("--privileged --pid=host -v /etc:/x -e A=1")
     assert all(text in str(caught.value) for text in ("--privileged", "--pid", "/etc", "docker_task_args_allowed"))
+
+
+def test_messages_hold_nothing_that_a_terminal_obeys() -> None:
+    for text in ("-v '/etc\x1b[2J\r:/x'", "'--pri\x1b[2J'", "--mount 'type=bind,src=/a\r,dst=/x'"):
+        with pytest.raises(UserError) as caught:
+            decide(text)
+        assert str(caught.value).isprintable()
 
 
 def test_the_owner_may_allow_single_options() -> None:
