@@ -111,7 +111,7 @@ def split_lines(text: str, origin: str, folder: Path | None = None) -> Iterator[
     for number, raw in enumerate(_ODD_BLANK.sub(" ", _INVISIBLE.sub("", text)).splitlines(), start=1):
         first = first or number
         if raw.rstrip().endswith("\\") and not raw.lstrip().startswith("#"):
-            pending += raw.rstrip()[:-1]
+            pending += raw.rstrip().rstrip("\\")
             continue
         # A comment ends a continuation, and is one also where no blank stands in front of the joined line.
         yield from _lines(f"{pending} {raw}" if raw.lstrip().startswith("#") else pending + raw, origin, first, folder)

@@ -22,6 +22,7 @@ def texts(text: str) -> list[str]:
         ("# a comment that ends so \\\nsix", ["six"]),
         ("git+https://h/x.git@main#egg=x", ["git+https://h/x.git@main#egg=x"]),
         ("six \\", ["six"]),
+        ("six\\\\\n==1.0 \\ \n  # why\nidna", ["six==1.0", "idna"]),
         ("", []),
     ],
 )
