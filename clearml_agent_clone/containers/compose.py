@@ -93,8 +93,8 @@ def compose(request: ContainerRequest, hider: Hider) -> ComposedContainer:
     known = [option for option in request.options if option.known]
     words += routes.words(known)
     labels = request.identity.labels
-    words += [f"--label={name}={value}" for name, value in labels.items()]
     words += [f"--label={label}" for label in request.labels]
+    words += [f"--label={name}={value}" for name, value in labels.items()]  # last: of two the engine takes the second
     ours = dict(request.variables)
     ours |= {
         "CLEARML_WORKER_ID": request.identity.worker_id,

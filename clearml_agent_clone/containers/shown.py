@@ -29,6 +29,7 @@ _ASSIGNED = re.compile(
     r"(?P<head>--[A-Za-z-]+[= ]|-[A-Za-z]*?e[= ]?|)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)=(?P<value>.*)", re.DOTALL
 )
 _WORD = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>[^\s\"']+)")
+_USER_INFO = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@]+@")
 _URL = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)")
 
 
@@ -55,7 +56,8 @@ class Hider:
         """Whether a variable must not be seen by whoever may look at the container from outside."""
         if self.hides(name) or any(secret in value for secret in self.secrets if secret):
             return True
-        return _URL.search(value) is not None or any(text_secrets(value))
+        # A user alone may be a token, so this goes further than what is masked.
+        return _USER_INFO.search(value) is not None or any(text_secrets(value))
 
     def word(self, word: str) -> str:
         """One word of a command line, in every way that a variable can be written there."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import subprocess
 
 import attrs
 import pytest
@@ -42,8 +45,8 @@ def test_the_whole_line() -> None:
     made = compose(request, HIDER)
     assert made.argv == (
         "docker", "create", "--init", "--interactive", '--gpus="device=0,1"', "--shm-size=1g", "--env=A=1",
-        "--volume=/d:/d", "--label=clearml-worker-id=box:gpu0", "--label=clearml-parent-worker-id=box",
-        "--label=clearml-task-id=t1", "--label=clearml-run-id=r1", "--label=team=a", "--env=CLEARML_AGENT_SERVICE_TASK",
+        "--volume=/d:/d", "--label=team=a", "--label=clearml-worker-id=box:gpu0", "--label=clearml-parent-worker-id=box",
+        "--label=clearml-task-id=t1", "--label=clearml-run-id=r1", "--env=CLEARML_AGENT_SERVICE_TASK",
         "--env=CLEARML_WORKER_ID", "--env=CLEARML_DOCKER_IMAGE", "--env=CLEARML_TASK_ID", "--env=CLEARML_AGENT_HOST_IP",
         "--name=clearml-x", "--mount=type=bind,source=/c/pip,target=/root/.cache/pip",
         "--mount=type=bind,source=/h,target=/helper,readonly", "--brand-new", "--", "img:1", "/helper", "run",
@@ -63,6 +66,7 @@ def test_the_whole_line() -> None:
         ("--env=AWS_SECRET_ACCESS_KEY=hunter2", "AWS_SECRET_ACCESS_KEY", "hunter2"),
         ("-eGITHUB_TOKEN=hunter2", "GITHUB_TOKEN", "hunter2"),
         ("-e URL=https://me:hunter2@h/x", "URL", "https://me:hunter2@h/x"),
+        ("-e URL=https://hunter2@h/x", "URL", "https://hunter2@h/x"),
         ("-e PLAIN=configured-secret", "PLAIN", "configured-secret"),
         ("-e A_TOKEN=x -e A_TOKEN=hunter2", "A_TOKEN", "hunter2"),
     ],
@@ -98,6 +102,26 @@ def test_the_image_is_looked_at_once_more() -> None:
             compose(attrs.evolve(REQUEST, image=image), HIDER)
     with pytest.raises(UserError, match="name of a variable"):
         compose(options("-e =x"), HIDER)
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker here to ask")
+def test_the_engine_can_read_the_line() -> None:
+    """Its client reads the whole command line before it looks for the engine, which is not there."""
+    made = compose(
+        attrs.evolve(
+            options(
+                "--shm-size=1g -e 'A=b c' --ulimit memlock=-1 --net none -v /data --tmpfs /run:size=1m -p 80 -m 1g"
+            ),
+            gpus=gpu_switches("0,1", GpuHost(nvidia=True), Engine.DOCKER),
+            mounts=(Mount("/c,d/p:ip", "/root/.cache/pip", True),),
+            name="clearml-x",
+            restart="on-failure:3",
+        ),
+        HIDER,
+    )
+    environ = {"PATH": os.environ["PATH"], "DOCKER_HOST": "unix:///nowhere/docker.sock", **made.environment}
+    asked = subprocess.run(made.argv, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert "nowhere/docker.sock" in asked.stderr
 
 
 def test_podman_and_a_restart_policy() -> None:
