@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -64,11 +65,18 @@ def from_pip(environ: Mapping[str, str]) -> tuple[Indexes, list[str]]:
     return indexes, sorted(set(told.values()))
 
 
-def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line], environ: Mapping[str, str]) -> Options:
+def with_options(
+    base: Indexes,
+    extra: Sequence[str],
+    options: Iterable[Line],
+    environ: Mapping[str, str],
+    known: Indexes = Indexes(),  # noqa: B008 - a value that cannot change
+) -> Options:
     """``base``, then the agent's ``extra`` indexes first, then what requirement files say, as pip treats them.
 
     ``--index-url`` in a file replaces all indexes named before it, but those of the agent's configuration; the other
-    options add to them. ``${NAME}`` in a value stands for a variable, as in pip.
+    options add to them. ``${NAME}`` in a value stands for a variable, as in pip. Indexes without credentials get those
+    that ``known``, ``base`` and ``extra`` have for them.
     """
     indexes = attrs.evolve(base, extra=(*extra, *base.extra))
     flags: list[str] = []
@@ -89,7 +97,7 @@ def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line], e
             flags += [f"{name}={part.strip()}" for part in value.split(",") if part.strip()]
         elif name != "--prefer-binary":  # this one only saves time
             notes.append(f"{line.origin}: {line.text}: left out, the option has no meaning here")
-    indexes = _with_credentials(indexes, (*base.extra, base.main, *extra))
+    indexes = _with_credentials(indexes, (*known.extra, known.main, *base.extra, base.main, *extra))
     unique = attrs.evolve(
         indexes,
         hidden=tuple(hidden.items()),
@@ -102,21 +110,17 @@ def with_options(base: Indexes, extra: Sequence[str], options: Iterable[Line], e
 
 def _adding(indexes: Indexes, name: str, value: str, folder: Path | None) -> Indexes:
     """``indexes`` with what an option adds to them."""
-    match name:
-        case "--extra-index-url":
-            return attrs.evolve(indexes, extra=(*indexes.extra, value))
-        case "--find-links":
-            return attrs.evolve(indexes, find_links=(*indexes.find_links, _link(value, folder)))
-        case "--trusted-host":
-            return attrs.evolve(indexes, trusted=(*indexes.trusted, value))
-        case "--cert":
-            return attrs.evolve(indexes, certificate=value)
-        case "--proxy":
-            return attrs.evolve(indexes, proxy=value)
-        case "--timeout" | "--default-timeout":
-            return attrs.evolve(indexes, timeout=value)
-        case _:
-            return attrs.evolve(indexes, none=True)
+    added: dict[str, Any] = {
+        "--extra-index-url": {"extra": (*indexes.extra, value)},
+        "--find-links": {"find_links": (*indexes.find_links, _link(value, folder))},
+        "--trusted-host": {"trusted": (*indexes.trusted, value)},
+        "--no-index": {"none": True},
+        "--cert": {"certificate": value},
+        "--proxy": {"proxy": value},
+        "--timeout": {"timeout": value},
+        "--default-timeout": {"timeout": value},
+    }
+    return attrs.evolve(indexes, **added[name])
 
 
 def _with_credentials(indexes: Indexes, configured: Iterable[str]) -> Indexes:

@@ -92,7 +92,7 @@ def plan_lines(source: Source, request: EnvironmentRequest, settings: Environmen
         with_index(options.indexes, torch.torch),
         (*options.flags, *_hashes(hashed=hashed, added=bool(added))),
     )
-    told_by_us = with_options(Indexes(), settings.extra_index_url, said, settings.environ).indexes
+    told_by_us = with_options(Indexes(), settings.extra_index_url, said, settings.environ, known=pip).indexes
     told_by_us = with_index(told_by_us, torch.torch)
     if choice.name == "uv" and requirements and pip != Indexes():
         notes.append(f"indexes and certificates as pip has them, from {', '.join(told) or 'the variables of uv'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from clearml_agent_clone.api.types import Requirements
 from clearml_agent_clone.environment import EnvironmentSettings, write_back
 from clearml_agent_clone.environment.install_settings import InstallSettings
+from clearml_agent_clone.errors import UserError
 from tests.helpers.consoles import Recorder
 from tests.helpers.package_index import PackageIndex, serve
 
@@ -111,13 +113,15 @@ def test_an_address_with_a_variable_is_recorded_as_it_was_written(
     assert clone.installed == result.installed
 
 
+@pytest.mark.parametrize("engine", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_an_index_without_credentials_gets_those_of_the_configuration(
-    build: Build, indexes: tuple[PackageIndex, PackageIndex], plain: dict[str, str]
+    build: Build, indexes: tuple[PackageIndex, PackageIndex], plain: dict[str, str], engine: str
 ) -> None:
     ours, _ = indexes
     ours.password = f"me:{PASSWORD}"
     known = ours.url.replace("://", f"://me:{PASSWORD}@")
-    result = build(f"--index-url {ours.url}\nalpha\n", environ={**plain, "PIP_INDEX_URL": known})
+    environ = {**plain, "PIP_INDEX_URL": known}
+    result = build(f"--index-url {ours.url}\nalpha\n", environ=environ, installing=InstallSettings(engine))
     assert result.installed == (f"--index-url {ours.url}", "alpha==1.0")
 
 
@@ -147,3 +151,21 @@ def test_what_stands_first_and_last(build: Build, console: Recorder, settings: E
     assert "Going on without missing==1" in console.text
     first = console.text.index("First, by agent.package_manager.priority_packages: alpha")
     assert first < console.text.index("Last, by agent.package_manager.post_packages: tool")
+
+
+@pytest.mark.parametrize("engine", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
+def test_one_hash_asks_for_all(
+    build: Build, indexes: tuple[PackageIndex, PackageIndex], plain: dict[str, str], engine: str
+) -> None:
+    ours, _ = indexes
+    sums = {
+        name: hashlib.sha256((ours.folder / f"{name}-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+        for name in ("alpha", "ours")
+    }
+    work = {"environ": {**plain, "PIP_INDEX_URL": ours.url}, "installing": InstallSettings(engine)}
+    lines = [f"{name}==1.0 \\\n    --hash=sha256:{digest}\n" for name, digest in sums.items()]
+    assert build("".join(lines), **work).installed == ("alpha==1.0", "ours==1.0")
+    with pytest.raises(UserError, match="hash"):
+        build(lines[1], **work)  # its dependency has none
+    with pytest.raises(UserError, match="hash"):
+        build(lines[0].replace(sums["alpha"], 64 * "0"), **work)
