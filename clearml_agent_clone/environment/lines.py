@@ -181,13 +181,14 @@ def _path(value: str) -> str:
 
 def _lines(text: str, origin: str, number: int, folder: Path | None) -> Iterator[Line]:
     """What stands on one logical line: a requirement, or one or more options."""
-    text = _COMMENT.sub("", text).strip()
+    text = _ended(_COMMENT.sub("", text))
     if not text:
         return
     where = f"{origin}:{number}" if origin else f"line {number}"
     if not text.startswith("-") or text.startswith("- "):
         kept, torn = _torn(text)
-        yield Line(kept, where, folder=folder)
+        if kept:
+            yield Line(kept, where, folder=folder)
         for option in torn:
             yield attrs.evolve(_option(option, where, folder), torn=text)
         return
@@ -213,7 +214,12 @@ def _torn(text: str) -> tuple[str, list[str]]:
     options = [other for other in others if _option(other, "", None).option in _GLOBAL]
     if not options:
         return text, []
-    return " ".join([first, *(other for other in others if other not in options)]), options
+    return _ended(" ".join([first, *(other for other in others if other not in options)])), options
+
+
+def _ended(text: str) -> str:
+    """``text`` without what would have an engine read the next line as its continuation."""
+    return text.strip().rstrip("\\ \t")
 
 
 def _option(text: str, origin: str, folder: Path | None) -> Line:

@@ -22,6 +22,8 @@ def texts(text: str) -> list[str]:
         ("# a comment that ends so \\\nsix", ["six"]),
         ("git+https://h/x.git@main#egg=x", ["git+https://h/x.git@main#egg=x"]),
         ("six \\", ["six"]),
+        ("\\ -f https://h", ["-f https://h"]),
+        ("six \\ # why\nidna\\ -f https://h", ["six", "idna", "-f https://h"]),
         ("six\\\\\n==1.0 \\ \n  # why\nidna", ["six==1.0", "idna"]),
         ("", []),
     ],
