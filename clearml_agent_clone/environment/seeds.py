@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -33,17 +34,28 @@ _LONGEST_SHEBANG = 127
 def carried_wheel(name: str, minor: str) -> Path | None:
     """The wheel of ``name`` that virtualenv carries for Python ``minor``.
 
-    Its files are looked at before virtualenv is asked: importing it takes longer than what is done with the answer.
+    The files are read for that: to ask virtualenv takes ten times as long as what is done with the answer.
     """
     found = importlib.util.find_spec("virtualenv")
     for place in found.submodule_search_locations or () if found else ():
         wheels = list(Path(place, "seed", "wheels", "embed").glob(f"{name}-*.whl"))
-        if len(wheels) == 1:
-            return wheels[0]
-    from virtualenv.seed.wheels.embed import get_embed_wheel  # noqa: PLC0415 - it carries several: rare
+        for wheel in sorted(wheels, key=_release, reverse=True):
+            if _serves(wheel, int(minor.split(".")[1])):
+                return wheel
+    return None
 
-    wheel = get_embed_wheel(name, minor)
-    return None if wheel is None else Path(wheel.path)
+
+def _release(wheel: Path) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", wheel.name.split("-")[1])]
+
+
+def _serves(wheel: Path, minor: int) -> bool:
+    """Whether ``wheel`` is for Python 3.``minor``."""
+    with zipfile.ZipFile(wheel) as archive:
+        file = next((name for name in archive.namelist() if name.endswith(".dist-info/METADATA")), "")
+        head = archive.read(file).decode(errors="replace").partition("\n\n")[0] if file else ""
+    needs = re.search(r"^Requires-Python:.*>=\s*3\.(\d+)", head, re.MULTILINE)
+    return needs is None or int(needs[1]) <= minor
 
 
 def plant(wheel: Path, env: Path, minor: str, cache: Path, link: Callable[[str, str], object]) -> bool:
