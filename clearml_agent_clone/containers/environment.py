@@ -49,25 +49,27 @@ class InsideEnvironment:
 def prepare_inside(
     engine: ContainerEngine,
     image_id: str,
-    options: tuple[Option, ...],
     request: EnvironmentRequest,
     settings: EnvironmentSettings,
     console: Console,
-    cancel: Cancel | None = None,
     *,
+    options: tuple[Option, ...] = (),
+    labels: Mapping[str, str] | None = None,
     use_activated_venv: bool = True,
+    cancel: Cancel | None = None,
 ) -> InsideEnvironment:
     """Make the environment of ``request`` ready for containers of an image, or find it ready.
 
     Args:
         engine: what runs containers here.
         image_id: the id of the image, not its name: what is known about it is remembered by that.
-        options: what the task's container gets; of these the building container takes what concerns the network.
         request: what the task says.
         settings: those of the host; where environments are kept is put in place for containers here.
         console: the task's.
-        cancel: gives up; no container and nothing half-made is left.
+        options: what the task's container gets; of these the building container takes what concerns the network.
+        labels: of the containers that are needed on the way.
         use_activated_venv: ``agent.docker_use_activated_venv``.
+        cancel: gives up; no container and nothing half-made is left.
 
     Raises:
         UserError: ``python-missing``, ``packages-failed``, ``not-in-containers`` (poetry, uv projects, conda).
