@@ -169,3 +169,20 @@ def test_one_hash_asks_for_all(
         build(lines[1], **work)  # its dependency has none
     with pytest.raises(UserError, match="hash"):
         build(lines[0].replace(sums["alpha"], 64 * "0"), **work)
+
+
+def test_what_is_kept_needs_no_network(
+    build: Build, indexes: tuple[PackageIndex, PackageIndex], plain: dict[str, str]
+) -> None:
+    ours, _ = indexes
+    text = f"--index-url {ours.url}\nours==1.0\n"
+    first = build(text, environ=plain)
+    assert first.lease is not None
+    first.lease.release()
+    asked = len(ours.requests)
+    ours.shutdown()
+    ours.server_close()
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "PATH": "/nonexistent"}
+    again = build(text, environ={**plain, **nowhere})
+    assert (first.reused, again.reused, len(ours.requests)) == (False, True, asked)
+    assert again.installed == first.installed
