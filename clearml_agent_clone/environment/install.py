@@ -76,7 +76,9 @@ def _names(project: Project) -> str:
     return project.files[0].name if project.files else "the task"
 
 
-def _engines(work: Work) -> list[Engine]:
+def _engines(work: Work) -> Sequence[Engine]:
+    if work.settings.place is not None:
+        return work.settings.place.engines(work)
     if work.plan.engine == "conda":
         from clearml_agent_clone.environment.engines.conda import CondaEngine  # noqa: PLC0415 - by configuration only
 

@@ -58,6 +58,8 @@ class Interpreter:
         base: the interpreter it borrows from when it lives in a virtual environment, else ``path``.
         packages: its ``site-packages`` folders.
         found: how it was found, for the console.
+        inside: it is in a container's image, and so are the paths.
+        beside: what the packages that it brings are known by, where they cannot be looked at.
     """
 
     path: Path
@@ -69,6 +71,8 @@ class Interpreter:
     base: Path
     packages: tuple[str, ...] = ()
     found: str = ""
+    inside: bool = False
+    beside: str = ""
 
     @property
     def minor(self) -> str:
@@ -78,7 +82,8 @@ class Interpreter:
     @property
     def identity(self) -> tuple[str, ...]:
         """What an environment made with this interpreter depends on."""
-        return (str(self.real_path), self.version, self.build, self.platform, self.abi)
+        known = (str(self.real_path), self.version, self.build, self.platform, self.abi)
+        return (*known, "inside", self.beside) if self.inside else known
 
 
 @attrs.frozen

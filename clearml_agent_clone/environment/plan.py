@@ -6,7 +6,7 @@ import attrs
 
 from clearml_agent_clone.environment.engine_choice import choose_engine, parse_flags
 from clearml_agent_clone.environment.indexes import from_pip, with_options
-from clearml_agent_clone.environment.interpreter import SHELLS, choose_interpreter, existing_python
+from clearml_agent_clone.environment.interpreter import SHELLS, Choice, choose_interpreter, existing_python
 from clearml_agent_clone.environment.keys import environment_key
 from clearml_agent_clone.environment.lines import Line
 from clearml_agent_clone.environment.model import Declined, EnvironmentPlan, EnvironmentRequest, Indexes, Mode
@@ -18,8 +18,15 @@ from clearml_agent_clone.environment.sources import Source, choose_source
 from clearml_agent_clone.environment.torch import choose_torch, with_index
 
 
-def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings) -> EnvironmentPlan:
+def plan_environment(
+    request: EnvironmentRequest, settings: EnvironmentSettings, chosen: Choice | None = None
+) -> EnvironmentPlan:
     """What ``build_environment`` will do for ``request``. Reads files and looks for interpreters, changes nothing.
+
+    Args:
+        request: the task.
+        settings: the configuration.
+        chosen: the interpreter, where it is not one of this machine.
 
     Raises:
         UserError: code ``python-missing``; the interpreter that the task asks for is not on this machine.
@@ -39,7 +46,9 @@ def plan_environment(request: EnvironmentRequest, settings: EnvironmentSettings)
         declined = special
     source = choose_source(request, settings)
     plan = plan_lines(source, request, settings)
-    if settings.install_into:
+    if chosen is not None:
+        choice = chosen
+    elif settings.install_into:
         choice = existing_python(request, settings)
         reason = "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL is set"
         plan = attrs.evolve(plan, mode=Mode.EXISTING, reason=reason, key=None)

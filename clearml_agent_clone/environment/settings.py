@@ -17,6 +17,7 @@ from clearml_agent_clone.environment.torch_settings import TorchSettings
 
 if TYPE_CHECKING:
     from clearml_agent_clone.config.settings import Settings
+    from clearml_agent_clone.environment.engines import Place
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
@@ -46,6 +47,7 @@ class EnvironmentSettings:
         projects: how poetry and uv projects are read.
         variables: for the programs that install (git credentials by an askpass program, for instance).
         environ: the agent's own environment: PATH, PYENV_ROOT, PIP_INDEX_URL and their kind.
+        place: where installing programs run; None for this machine as it is.
     """
 
     state_dir: Path
@@ -77,6 +79,7 @@ class EnvironmentSettings:
     projects: ProjectSettings = attrs.Factory(ProjectSettings)
     variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    place: Place | None = attrs.field(default=None, repr=False, eq=False)
 
     @classmethod
     def from_settings(

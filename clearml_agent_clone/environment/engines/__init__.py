@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from clearml_agent_clone.environment.model import EnvironmentPlan, Interpreter
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.errors import AgentError
-from clearml_agent_clone.util.process import Cancel, Console
+from clearml_agent_clone.util.process import Cancel, Console, Finished, run
 
 
 class EngineUnavailable(AgentError):  # noqa: N818 - named by what to do with it: take another engine
@@ -57,10 +58,27 @@ class Work:
     def python(self) -> Path:
         return self.folder / "bin" / "python"
 
+    def run(self, argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str], **how: Any) -> Finished:
+        """Run an installing program as ``util.process.run`` does, where the environment is made; it ends with the task."""
+        place = self.settings.place
+        if place is None:
+            return run(argv, env=env, cancel=self.cancel, **how)
+        return place.run(self, argv, env, **how)
+
     def variables(self, more: Mapping[str, str]) -> dict[str, str]:
         """The environment of an installing program: ours without what would lead it to other environments."""
         kept = {name: value for name, value in self.settings.environ.items() if name not in _MISLEADING}
         return {**kept, **self.settings.variables, **more}
+
+
+class Place(Protocol):
+    """Where installing programs run when that is not this machine as it is: in a container."""
+
+    def run(self, work: Work, argv: Sequence[str | os.PathLike[str]], env: Mapping[str, str], **how: Any) -> Finished:
+        """As ``util.process.run``, to which ``how`` belongs."""
+
+    def engines(self, work: Work) -> Sequence[Engine]:
+        """What makes ``work`` there, the best first."""
 
 
 _TELLING = re.compile(

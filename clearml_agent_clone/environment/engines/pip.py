@@ -17,7 +17,6 @@ from clearml_agent_clone.environment.engines.uv import UvEngine
 from clearml_agent_clone.environment.failures import Failure
 from clearml_agent_clone.environment.model import Indexes, Stage
 from clearml_agent_clone.util.files import private_dir, write_atomic
-from clearml_agent_clone.util.process import run
 
 _NOTHING = re.compile(r"satisfies the requirement ([A-Za-z0-9][\w.-]*)[^\n]*\(from versions: none\)")
 _HIDDEN = re.compile(
@@ -43,7 +42,7 @@ class PipEngine:
         ]
         last = ""
         for argv in ways:
-            done = run([*argv, "--", str(work.folder)], env=work.variables({}), cancel=work.cancel)
+            done = work.run([*argv, "--", str(work.folder)], env=work.variables({}))
             if done.ok:
                 return
             last = done.last_line
@@ -101,7 +100,7 @@ class PipEngine:
         content = [*option_lines(work.plan.pip_indexes), nothing[1]]
         write_atomic(file, "".join(f"{line}\n" for line in content), durable=False)
         argv = [*pip, "download", "-vv", "--no-deps", "--dest", str(work.scratch / "asked"), "-r", str(file)]
-        done = run(argv, cwd=work.scratch, env=environment, cancel=work.cancel, timeout=_PATIENCE)
+        done = work.run(argv, cwd=work.scratch, env=environment, timeout=_PATIENCE)
         if done.ok:
             return "Connection reset by the index, or the like: it gives now what it did not give a moment ago"
         return "\n".join(

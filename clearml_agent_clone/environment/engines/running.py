@@ -12,7 +12,7 @@ from clearml_agent_clone.environment.failures import Failure, diagnose
 from clearml_agent_clone.environment.model import masked
 from clearml_agent_clone.environment.progress import Progress, ticking
 from clearml_agent_clone.errors import Cancelled
-from clearml_agent_clone.util.process import Finished, printable, run
+from clearml_agent_clone.util.process import Finished, printable
 
 _LISTED = 100
 
@@ -60,7 +60,7 @@ def run_shown(command: Command, work: Work) -> tuple[Finished, str]:
     progress = Progress(work.console, command.fetched, work.settings.installing.tell_every)
     witness = Witness(progress)
     with ticking(progress):
-        done = run(command.argv, cwd=command.cwd, env=command.env, console=witness, cancel=work.cancel)
+        done = work.run(command.argv, cwd=command.cwd, env=command.env, console=witness)
     return done, witness.testimony(done.output)
 
 

@@ -19,7 +19,7 @@ from clearml_agent_clone.environment.torch import TorchIndexGone, is_about, stag
 from clearml_agent_clone.environment.uv_tools import link_mode, link_with
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import private_dir, write_atomic
-from clearml_agent_clone.util.process import Console, Finished, run
+from clearml_agent_clone.util.process import Console, Finished
 
 _UNPACKED = "uv-cache"
 _LONG_TIMEOUT = 60.0
@@ -135,12 +135,11 @@ class UvEngine:
         """The newest version of ``package`` that the indexes have for this interpreter; empty when they have none."""
         argv = [self.program, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-deps"]
         argv += ["--no-index"] if work.plan.indexes.none else []
-        asked = run(
+        asked = work.run(
             [*argv, "--python", str(python), "-"],
             cwd=work.scratch,
             env=self._environment(work),
             stdin=f"{package}\n".encode(),
-            cancel=work.cancel,
             timeout=30.0,
             separate_errors=True,
         )
@@ -148,7 +147,7 @@ class UvEngine:
 
     def _run(self, argv: list[str], work: Work, console: Console | None = None) -> Finished:
         try:
-            return run(argv, cwd=work.scratch, env=self._environment(work), console=console, cancel=work.cancel)
+            return work.run(argv, cwd=work.scratch, env=self._environment(work), console=console)
         except (UserError, OSError) as error:  # not there, not executable, built for another machine
             raise EngineUnavailable(f"uv does not start: {error}") from error
 
