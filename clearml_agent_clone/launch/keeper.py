@@ -48,7 +48,9 @@ class Keeper:
     process: ProcessId
     _line: socket.socket
 
-    def launch(self, plan: LaunchPlan, output: int, held: tuple[int, ...]) -> tuple[ProcessId, str]:
+    def launch(
+        self, plan: LaunchPlan, output: int, held: tuple[int, ...], stdin: int | None = None
+    ) -> tuple[ProcessId, str]:
         """Have the user's process started, see ``Launcher.start``; may be called once.
 
         Returns:
@@ -58,11 +60,13 @@ class Keeper:
             KeeperGone: there is no keeper any more; whether it started the process is not known.
             UserError: the program does not exist or may not be run.
         """
-        order = {"argv": plan.argv, "cwd": str(plan.cwd), "env": dict(plan.env)}
+        order = {"argv": plan.argv, "cwd": str(plan.cwd), "env": dict(plan.env), "stdin": stdin is not None}
         data = json.dumps(order).encode()
         try:
             with self._line as line:
-                socket.send_fds(line, [len(data).to_bytes(_HEADER, "big")], [output, *held])
+                socket.send_fds(
+                    line, [len(data).to_bytes(_HEADER, "big")], [output, *(() if stdin is None else (stdin,)), *held]
+                )
                 line.sendall(data)
                 answer = json.loads(_receive(line, _LONGEST_ANSWER))
         except (OSError, ValueError) as error:
@@ -166,7 +170,7 @@ def _obey(line: socket.socket, user_file: int, group: str) -> int | None:
         return None
     order = json.loads(_receive(line, int.from_bytes(header, "big")))
     try:
-        pid = _start(order, descriptors[0], descriptors[1:])
+        pid = _start(order, descriptors)
     except OSError as error:
         _answer(line, {"error": error.strerror or str(error)})
         return None
@@ -179,12 +183,14 @@ def _obey(line: socket.socket, user_file: int, group: str) -> int | None:
     return pid
 
 
-def _start(order: dict[str, Any], output: int, held: list[int]) -> int:
+def _start(order: dict[str, Any], descriptors: list[int]) -> int:
+    output, *held = descriptors
+    stdin = held.pop(0) if order["stdin"] else subprocess.DEVNULL
     child = subprocess.Popen(
         order["argv"],
         cwd=order["cwd"],
         env=order["env"],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
         stderr=output,
         start_new_session=True,

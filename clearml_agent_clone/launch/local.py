@@ -52,13 +52,14 @@ class Launcher:
         """Fork the run's keeper; only while this process has one thread."""
         return cls(place, start_keeper(place, place.run_id))
 
-    def start(self, plan: LaunchPlan, output: int, held: tuple[int, ...] = ()) -> Running:
+    def start(self, plan: LaunchPlan, output: int, held: tuple[int, ...] = (), stdin: int | None = None) -> Running:
         """Start ``plan`` in a session of its own.
 
         Args:
             plan: what to start.
             output: takes stdout and stderr.
             held: further descriptors that the process keeps open, such as locks that are to live as long as it does.
+            stdin: what it reads; by default nothing.
 
         Raises:
             UserError: the program does not exist or may not be run.
@@ -69,7 +70,7 @@ class Launcher:
         if self._keeper is not None:
             family = attrs.evolve(family, keeper=self._keeper.process)
             try:
-                main, group = self._keeper.launch(plan, output, held)
+                main, group = self._keeper.launch(plan, output, held, stdin)
             except KeeperGone:
                 known = self.place.family()
                 family = attrs.evolve(family, main=known.main, cgroup=known.cgroup)
@@ -79,7 +80,7 @@ class Launcher:
                 return Running(family.main, family, self.place)
             if family.members():
                 raise Fatal("the keeper was killed while it started the task's process", code="keeper-killed")
-        return self._start_directly(family, plan, output, held)
+        return self._start_directly(family, plan, output, held, stdin)
 
     def close(self) -> list[int]:
         """Nothing is to be started any more: end what is there, however it came; returns what would not die."""
@@ -87,13 +88,15 @@ class Launcher:
             self._keeper.dismiss()
         return clear(self.place)
 
-    def _start_directly(self, family: Family, plan: LaunchPlan, output: int, held: tuple[int, ...]) -> Running:
+    def _start_directly(
+        self, family: Family, plan: LaunchPlan, output: int, held: tuple[int, ...], stdin: int | None
+    ) -> Running:
         try:
             child = subprocess.Popen(
                 plan.argv,
                 cwd=plan.cwd,
                 env=dict(plan.env),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

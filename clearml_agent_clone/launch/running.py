@@ -74,6 +74,10 @@ class Running:
             time.sleep(_LOOK)
         return code
 
+    def why(self) -> str:
+        """What is known of the end beyond the exit code; call it after that."""
+        return ""
+
     def stop(self, manner: Manner, hurried: Callable[[], bool] = never) -> list[int]:
         """End the process and every one of its family; returns those that would not die."""
         return end_family(self.family, manner, hurried)
