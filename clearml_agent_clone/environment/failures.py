@@ -145,7 +145,7 @@ def _python_tag(match: re.Match[str], said: Said) -> Failure:
     tags = re.search(r"with the following [^:]+ tags?: (`[^`]+`(?:, `[^`]+`)*)", said.text)
     there = f"; there are files for {tags[1].replace('`', '')}" if tags else ""
     return Failure(
-        f"package {match[1]} has no file that fits this {'Python' if 'ABI' in match[2] else 'machine'}{there}",
+        f"package {match[1]} has no file that fits this {'Python' if 'Python' in match[2] else 'machine'}{there}",
         "Ask for a version that there are files for, or run the task with another Python (script.binary)",
         package=match[1].partition("==")[0],
     )
@@ -188,9 +188,9 @@ def _no_version(match: re.Match[str], said: Said) -> Failure:
 
 def _only(match: re.Match[str], said: Said) -> Failure:
     return Failure(
-        f"package {match[2]} has no version {match[3]} for this machine in {said.indexes}; it has only {match[1]}",
+        f"package {match[3]} has no version {match[4]} for this machine in {said.indexes}; it has only {match[1]}",
         "Ask for a version that exists",
-        package=match[2],
+        package=match[3],
     )
 
 
@@ -332,7 +332,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Explain], ...] = tuple(
         ),
         ("hash", r"Hash mismatch for [`']([^`']+)[`']|DO NOT MATCH THE HASHES()", _hash),
         ("python", _OTHER_PYTHON, _python),
-        ("no-file", rf"{_NAME}(?:==\S+)? has no wheels with a matching (\S+(?: ABI)?(?: platform)?) tag", _python_tag),
+        ("no-file", rf"{_NAME}(?:==\S+)? has no wheels with a matching ([\w ]+?) tag", _python_tag),
         ("absent", rf"{_NAME} was not found in the (?:package registry|provided package locations)", _absent),
         (
             "python",
@@ -350,7 +350,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Explain], ...] = tuple(
         ("no-version", rf"there (?:is|are) no versions? of {_NAME}\s*{RANGE}", _no_version),
         (
             "no-version",
-            rf"only (\S+) (?:is|are) available and (?:you require|\S+ depends on) {_NAME}\s*{RANGE}",
+            rf"only (([\w.-]+)[=<>!~]\S*) (?:is|are) available and (?:you require|\S+ depends on) (?=\2\b){_NAME}\s*{RANGE}",
             _only,
         ),
         ("no-version", rf"requirement {_NAME}\s*{RANGE}[^()]*\(from versions: ([^)]*)\)", _from_versions),

@@ -88,7 +88,7 @@ def canonical(text: str) -> str:
     if plain is None:
         return " ".join(text.split())
     extras = sorted(normal(extra.strip()) for extra in (plain["extras"] or "[]")[1:-1].split(",") if extra.strip())
-    versions = sorted(filter(None, ("".join(plain["versions"].split()).strip("()")).split(",")))
+    versions = sorted(set(filter(None, ("".join(plain["versions"].split()).strip("()")).split(","))))
     marker = _AROUND_OPERATOR.sub(r"\1", " ".join((plain["marker"] or "").replace('"', "'").split()))
     options = " ".join(sorted((plain["options"] or "").split()))
     return f"{normal(plain['name'])}[{','.join(extras)}]{','.join(versions)}{marker} {options}".strip()

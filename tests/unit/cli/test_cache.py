@@ -105,7 +105,7 @@ def test_the_table_is_for_people(home: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_an_environment_in_use_is_shown_with_its_task_and_stays(home: Path, listed: Listed) -> None:
-    (folder,) = (home / ".clearml" / "venvs-cache" / FOLDER).glob("old.*/")
+    (folder,) = (path for path in (home / ".clearml" / "venvs-cache" / FOLDER).glob("old.*") if path.is_dir())
     lock = FileLock(folder / "lease")
     assert lock.take(alone=False)
     sleep = [sys.executable, "-c", "import sys; sys.stdin.read()"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import attrs
@@ -99,7 +100,8 @@ def test_an_address_with_a_variable_is_recorded_as_it_was_written(
         f"alpha @ http://me:${{INDEX_PASSWORD}}@{place}/files/alpha-1.0-py3-none-any.whl?"
     )
     assert result.installed[2:] == ("ours==1.0",)
-    if engine == "uv":  # pip prints the whole address, which only the runner's redactor masks
+    shows_less = engine == "uv" and tuple(map(int, version("uv").split(".")[:2])) >= (0, 13)
+    if shows_less:  # pip and older ones print the whole address, which only the runner's redactor masks
         assert PASSWORD not in console.text
     assert result.lease is not None
     assert PASSWORD not in (result.lease.folder / "meta.json").read_text()
