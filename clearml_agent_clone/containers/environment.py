@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import attrs
 
 from clearml_agent_clone.containers.arguments import Option
+from clearml_agent_clone.containers.building import BuildPlace
 from clearml_agent_clone.containers.engine import ContainerEngine
+from clearml_agent_clone.containers.image_choice import (
+    ImageChoice,
+    as_interpreter,
+    choose_python,
+    listed_with,
+    sees_image,
+    sight_of,
+)
+from clearml_agent_clone.containers.image_python import ImageFindings, ImagePython, look_into
+from clearml_agent_clone.containers.image_venv import Sight
 from clearml_agent_clone.containers.mounts import Mount
-from clearml_agent_clone.environment.model import EnvironmentRequest
+from clearml_agent_clone.containers.python_bundle import bring_python
+from clearml_agent_clone.containers.uv_bundle import uv_for
+from clearml_agent_clone.environment.build import build_environment
+from clearml_agent_clone.environment.interpreter import Choice
+from clearml_agent_clone.environment.model import (
+    Declined,
+    EnvironmentPlan,
+    EnvironmentRequest,
+    EnvironmentResult,
+    Mode,
+)
+from clearml_agent_clone.environment.plan import plan_environment
 from clearml_agent_clone.environment.settings import EnvironmentSettings
+from clearml_agent_clone.environment.store import Lease
+from clearml_agent_clone.errors import UserError
+from clearml_agent_clone.util.files import slug
 from clearml_agent_clone.util.process import Cancel, Console
 
-if TYPE_CHECKING:
-    from clearml_agent_clone.environment.store import Lease
+_FOLDER = "_temp.containers-1"
+_MANAGERS = {"poetry": "poetry projects", "uv": "uv projects", "conda": "conda environments"}
 
 
 @attrs.frozen
@@ -75,4 +102,180 @@ def prepare_inside(
         UserError: ``python-missing``, ``packages-failed``, ``not-in-containers`` (poetry, uv projects, conda).
         Cancelled: ``cancel`` was set.
     """
-    raise NotImplementedError
+    prepare = _Prepare(engine, image_id, request, settings, console, tuple(options), dict(labels or {}), cancel)
+    return prepare.run(use_activated_venv=use_activated_venv)
+
+
+@attrs.define
+class _Prepare:
+    """One call of ``prepare_inside``."""
+
+    engine: ContainerEngine
+    image_id: str
+    request: EnvironmentRequest
+    settings: EnvironmentSettings
+    console: Console
+    options: tuple[Option, ...]
+    labels: Mapping[str, str]
+    cancel: Cancel | None
+    seconds: dict[str, float] = attrs.Factory(dict)
+
+    def run(self, *, use_activated_venv: bool) -> InsideEnvironment:
+        begin = time.monotonic()
+        findings = look_into(
+            self.engine,
+            self.image_id,
+            self.settings.state_dir / "images",
+            options=[option for option in self.options if option.name == "platform"],
+            labels=self.labels,
+            cancel=self.cancel,
+        )
+        self.seconds["image"] = time.monotonic() - begin
+        choice = choose_python(findings, self.request, self.settings, activated=use_activated_venv)
+        brought: tuple[Mount, ...] = ()
+        if choice is None:
+            choice, brought = self._bring_python(findings)
+        settings = for_containers(self.settings, findings, choice.python)
+        sight = sight_of(choice.python, seen=sees_image(settings) and not brought)
+        plan = self._plan(settings, choice, sight)
+        for line in plan.describe():
+            self.console.say(line)
+        python = choice.python.path
+        if plan.mode is Mode.NONE:
+            return InsideEnvironment(mounts=brought, helper_python=python, reused=True, seconds=self.seconds)
+        if plan.mode is Mode.OWN:
+            folder = python.rpartition("/")[0]
+            return InsideEnvironment(python, folder, brought, helper_python=python, reused=True, seconds=self.seconds)
+        place = self._place(findings, choice.python, sight, brought, settings)
+        plan = attrs.evolve(plan, settings=attrs.evolve(plan.settings, place=place), pip_indexes=plan.indexes)
+        result = build_environment(plan, self.console, self.cancel)
+        return self._told(result, choice.python, sight, brought)
+
+    def _plan(self, settings: EnvironmentSettings, choice: ImageChoice, sight: Sight) -> EnvironmentPlan:
+        seen = sight != Sight() and not choice.python.is_bare
+        settings = attrs.evolve(settings, system_site_packages=seen)
+        interpreter = as_interpreter(choice.python, self.image_id, sight)
+        notes = choice.notes
+        if self.settings.install_into and not settings.skip:
+            notes = (*notes, "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL: what the image lacks is put beside its packages")
+        settings, declined = only_lines(self.request, settings)
+        plan = plan_environment(self.request, settings, Choice(interpreter, notes=(*notes, *declined)))
+        if plan.mode is Mode.OWN:
+            return attrs.evolve(plan, interpreter=interpreter)
+        return plan
+
+    def _place(
+        self,
+        findings: ImageFindings,
+        python: ImagePython,
+        sight: Sight,
+        brought: tuple[Mount, ...],
+        settings: EnvironmentSettings,
+    ) -> BuildPlace:
+        base = base_folder(self.settings)
+        return BuildPlace(
+            self.engine,
+            self.image_id,
+            python.path,
+            base,
+            sight,
+            lambda: uv_for(findings.machine, findings.libc, self.settings, self.console, self.cancel),
+            self.options,
+            self.labels,
+            brought,
+            build_user(self.engine.name, settings.environ),
+        )
+
+    def _bring_python(self, findings: ImageFindings) -> tuple[ImageChoice, tuple[Mount, ...]]:
+        begin = time.monotonic()
+        python, mount = bring_python(
+            self.engine,
+            findings,
+            self.request,
+            self.settings,
+            self.console,
+            labels=self.labels,
+            cancel=self.cancel,
+        )
+        self.seconds["python"] = time.monotonic() - begin
+        return ImageChoice(python), (mount,)
+
+    def _told(
+        self, result: EnvironmentResult, python: ImagePython, sight: Sight, brought: tuple[Mount, ...]
+    ) -> InsideEnvironment:
+        lease = result.lease
+        if lease is None or result.python is None or result.bin_dir is None:
+            raise AssertionError("an environment for a container is one of a store")
+        env = str(lease.env)
+        return InsideEnvironment(
+            python=str(result.python),
+            bin_dir=str(result.bin_dir),
+            mounts=(*brought, Mount(env, env, read_only=True)),
+            variables=result.variables,
+            installed=listed_with(result.installed, python, seen=sight != Sight()),
+            reused=result.reused,
+            lease=lease,
+            seconds={**result.seconds, **self.seconds},
+            helper_python=python.path,
+        )
+
+
+def base_folder(settings: EnvironmentSettings) -> Path:
+    """What all environments of containers and their caches are below; one folder, because it is one mount."""
+    return (settings.store_dir or settings.builds_dir) / _FOLDER
+
+
+def for_containers(settings: EnvironmentSettings, findings: ImageFindings, python: ImagePython) -> EnvironmentSettings:
+    """``settings`` with the folders of containers. What is built from source fits one C library: each has a cache.
+
+    Which Python this machine's tasks get (``agent.python_binary``, ``agent.default_python``) says nothing about images.
+    """
+    base = base_folder(settings)
+    library = slug(python.interpreter.platform or findings.libc).lower()
+    return attrs.evolve(
+        settings,
+        store_dir=base if settings.store_dir is not None else None,
+        builds_dir=base / "tasks",
+        uv_cache_dir=base / f"cache-{library}" if settings.uv_cache_dir is not None else None,
+        install_into="",
+        python_binary="",
+        default_python="",
+    )
+
+
+def only_lines(
+    request: EnvironmentRequest, settings: EnvironmentSettings
+) -> tuple[EnvironmentSettings, tuple[str, ...]]:
+    """``settings`` for requirement lines, which is all that is installed in containers so far.
+
+    Raises:
+        UserError: code ``not-in-containers``; the task asks for more.
+    """
+    manager = settings.manager
+    if settings.skip or manager not in _MANAGERS:
+        return settings, ()
+    plain = attrs.evolve(settings, manager="pip")
+    if manager != "conda":
+        from clearml_agent_clone.environment.projects.find import find_project  # noqa: PLC0415 - by configuration only
+
+        mine, root = settings.projects, request.repository_root
+        first = mine.poetry_in_working_dir if manager == "poetry" else mine.uv_in_working_dir
+        found = Declined() if root is None else find_project(manager, request, root, working_dir_first=first)
+        if isinstance(found, Declined):
+            return plain, (found.note,) if found.note else ()
+    raise UserError(
+        f"{_MANAGERS[manager]} cannot be installed in containers yet (agent.package_manager.type is {manager})",
+        remedy="Set agent.package_manager.type: pip, or use an image that has the packages and set "
+        "CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL=1",
+        code="not-in-containers",
+    )
+
+
+def build_user(engine: str, environ: Mapping[str, str]) -> str:
+    """As whom programs run that write into our folders: as ourselves.
+
+    Where the engine runs without root, the container's root is this machine's user already.
+    """
+    mine = os.geteuid()
+    rootless = mine != 0 and (engine == "podman" or f"/run/user/{mine}/" in environ.get("DOCKER_HOST", ""))
+    return "0:0" if rootless else f"{mine}:{os.getegid()}"
