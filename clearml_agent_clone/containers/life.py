@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import attrs
 
@@ -42,6 +44,19 @@ _AWAY_PATIENCE = 30.0  # an engine that is restarted is back within seconds
 def note_container(place: Place, container: str) -> None:
     """Write down which container the run has, before it is started."""
     write_json(place.folder / _RECORD, {"id": container})
+
+
+def home_mark(state_dir: Path) -> str:
+    """A word that no other agent's state folder has, kept in there."""
+    path = state_dir / "home-id"
+    with contextlib.suppress(FileExistsError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(handle, secrets.token_hex(8).encode())
+        os.close(handle)
+    deadline = time.monotonic() + _LOOK
+    while not (found := path.read_text()) and time.monotonic() < deadline:
+        time.sleep(_LOOK / 10)  # somebody is just writing it
+    return found
 
 
 @attrs.define(eq=False)

@@ -17,6 +17,7 @@ WORKER_LABEL = "clearml-worker-id"
 PARENT_LABEL = "clearml-parent-worker-id"
 RUN_LABEL = "clearml-run-id"
 TASK_LABEL = "clearml-task-id"
+HOME_LABEL = "clearml-agent-home"
 _UNFIT = re.compile(r"[^a-zA-Z0-9._-]")
 
 
@@ -25,12 +26,14 @@ class Identity:
     """Whose container it is.
 
     ``worker_id`` is that of the slot, ``parent_worker_id`` the daemon's; they differ where each container is a worker.
+    ``home`` tells agents apart that share an engine: whose run folders the run is in.
     """
 
     task_id: str
     run_id: str
     worker_id: str
     parent_worker_id: str = ""
+    home: str = ""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -40,6 +43,7 @@ class Identity:
             PARENT_LABEL: self.parent_worker_id or self.worker_id,
             TASK_LABEL: self.task_id,
             RUN_LABEL: self.run_id,
+            **({HOME_LABEL: self.home} if self.home else {}),
         }
 
 

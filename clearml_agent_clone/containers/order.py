@@ -19,8 +19,8 @@ HELPER = Path(__file__).parent / "inside" / "run.py"
 
 HELPER_INSIDE = "/.clearml.run/helper.py"
 CONSOLE_INSIDE = "/.clearml.run/console"
-CODE_INSIDE = "/root/.clearml/venvs-builds/task_repository"
-"""Where the container sees the task's code; the classic agent has it below such a folder, too."""
+CODE_INSIDE = "/clearml/code"
+"""Where the container sees the task's code. Not below the home of root, where another user could not go."""
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class Order:
         variables: set before the scripts run.
         task_variables: set after them.
         defaults: set unless the image, or a script, has them.
-        in_front: folders put in front of what such a variable has, after the scripts.
+        in_front, behind: folders put in front of, or after, what such a variable has when the scripts are done.
         removed: variables of the image that the task must not see.
         scripts: shell scripts to run first.
         files: see ``SecretFile``.
@@ -57,6 +57,7 @@ class Order:
     task_variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     defaults: Mapping[str, str] = attrs.Factory(dict)
     in_front: Mapping[str, Sequence[str]] = attrs.Factory(dict)
+    behind: Mapping[str, Sequence[str]] = attrs.Factory(dict)
     removed: tuple[str, ...] = ()
     scripts: tuple[ScriptFile, ...] = ()
     files: tuple[SecretFile, ...] = ()
@@ -72,6 +73,7 @@ class Order:
             "task_variables": dict(self.task_variables),
             "defaults": dict(self.defaults),
             "in_front": {name: list(folders) for name, folders in self.in_front.items()},
+            "behind": {name: list(folders) for name, folders in self.behind.items()},
             "removed": self.removed,
             "scripts": [{"name": one.name, "text": one.text, "origin": one.origin} for one in self.scripts],
             "files": [

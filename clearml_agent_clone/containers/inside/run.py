@@ -129,6 +129,8 @@ def run_order(order: Dict[str, Any]) -> None:
     env.update(order["task_variables"])
     for name, folders in order["in_front"].items():
         env[name] = os.pathsep.join([*folders, env[name]] if env.get(name) else folders)
+    for name, folders in order["behind"].items():
+        env[name] = os.pathsep.join([env[name], *folders] if env.get(name) else folders)
     become(order["argv"], order["cwd"], env)
 
 
