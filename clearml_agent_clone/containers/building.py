@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,18 @@ class ImagePip(PipEngine):
 def _make(work: Work, uv: UvEngine, sight: Sight) -> None:
     write_environment(work.folder, work.interpreter, sight)
     uv.seed(work, work.python, work.interpreter.minor)
+    _open_to_all(work.folder)
+
+
+def _open_to_all(env: Path) -> None:
+    """Let every user of a container read what is below ``env``, whatever our own mask is; folders above keep others out."""
+    for place, folders, files in os.walk(env):
+        for name in folders:
+            path = os.path.join(place, name)  # noqa: PTH118 - hundreds of them
+            if not os.path.islink(path):  # noqa: PTH114
+                os.chmod(path, 0o755)  # noqa: PTH101, S103
+        for name in files:
+            path = os.path.join(place, name)  # noqa: PTH118
+            mode = os.lstat(path).st_mode
+            if stat.S_ISREG(mode) and not mode & stat.S_IROTH:
+                os.chmod(path, mode & 0o777 | 0o044 | (0o011 if mode & stat.S_IXUSR else 0))  # noqa: PTH101

@@ -41,7 +41,7 @@ from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.files import slug
 from clearml_agent_clone.util.process import Cancel, Console
 
-_FOLDER = "_temp.containers-1"
+_FOLDER = "_temp.inside"  # short: the first line of a program that names its interpreter holds 127 bytes
 _MANAGERS = {"poetry": "poetry projects", "uv": "uv projects", "conda": "conda environments"}
 
 

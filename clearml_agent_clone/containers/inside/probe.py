@@ -2,7 +2,7 @@
 
 For Python 3.6 and later, standard library only. The program is read from standard input, so nothing has to be mounted.
 """
-# ruff: noqa: UP006, UP035, UP045, PTH111, PTH118, PTH207, PTH208 - Python 3.6 writes types in no other way; os is faster
+# ruff: noqa: UP006, UP035, UP045, PTH110, PTH111, PTH118, PTH120, PTH207, PTH208 - Python 3.6 writes types in no other way; os is faster
 
 import glob
 import json
@@ -57,12 +57,7 @@ for folder in places:
             called, version = package(folder, name)
             if called:
                 listed.setdefault(called, version)
-def module(name):
-    try:
-        __import__(name)
-        return True
-    except Exception:
-        return False
+library = os.path.dirname(os.__file__)
 print(json.dumps({
     "executable": sys.executable,
     "real": os.path.realpath(sys.executable),
@@ -76,7 +71,7 @@ print(json.dumps({
     "packages": places,
     "writable": bool(places) and os.access(places[0], os.W_OK),
     "listed": listed,
-    "venv": module("ensurepip") and module("venv"),
+    "venv": all(os.path.isdir(os.path.join(library, name)) for name in ("venv", "ensurepip")),
     "pip": any(os.path.isdir(os.path.join(folder, "pip")) for folder in places),
 }))
 """
@@ -85,8 +80,11 @@ print(json.dumps({
 def main() -> None:
     """Look, ask, tell."""
     found: List[Dict[str, Any]] = []
-    seen = set()
+    seen, asked = set(), set()
     for path, how in candidates():
+        if not os.access(path, os.X_OK) or place(path) in asked:
+            continue
+        asked.add(place(path))
         said = ask(path)
         if said is None:
             continue
@@ -131,6 +129,13 @@ def candidates() -> Iterator[Tuple[str, str]]:
                 yield os.path.join(folder, name), "in the image"
 
 
+def place(path: str) -> str:
+    """The same for all names of one interpreter. In a virtual environment its links lead out of it."""
+    folder = os.path.realpath(os.path.dirname(path))
+    virtual = os.path.exists(os.path.join(os.path.dirname(folder), "pyvenv.cfg"))
+    return folder if virtual else os.path.realpath(path)
+
+
 def newest_first(name: str) -> Tuple[int, ...]:
     """Sorts ``python3.12`` before ``python3.9``."""
     return tuple(-int(part) for part in re.findall(r"\d+", name))
@@ -138,8 +143,6 @@ def newest_first(name: str) -> Tuple[int, ...]:
 
 def ask(path: str) -> Optional[Dict[str, Any]]:
     """What the interpreter at ``path`` says about itself; None when it is none, or too old."""
-    if not os.access(path, os.X_OK):
-        return None
     try:
         asked = subprocess.Popen(
             [path, "-I", "-c", QUESTION], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
