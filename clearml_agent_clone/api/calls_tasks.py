@@ -6,11 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import attrs
+
 from clearml_agent_clone.api.access import Retry
 from clearml_agent_clone.api.errors import EndpointMissing, InvalidRequest, NotFound, Subcode
 from clearml_agent_clone.api.put_back import Place, PutBack, fail_taken, is_ours, queued_places, rescue
 from clearml_agent_clone.api.session import Session
-from clearml_agent_clone.api.types import Requirements, Task, TaskState
+from clearml_agent_clone.api.types import Container, Requirements, Task, TaskState
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.names import did_you_mean
 
@@ -197,6 +199,11 @@ class Tasks:
         """Replace the task's recorded packages."""
         body = {"task": task_id, "requirements": requirements.to_wire()}
         self._session.call("tasks.set_requirements", body, retry=retry)
+
+    def set_container(self, task_id: str, container: Container, *, retry: Retry | None = None) -> None:
+        """Replace the task's recorded container."""
+        body = {"task": task_id, "force": True, "container": attrs.asdict(container)}
+        self._session.call("tasks.edit", body, retry=retry)
 
     def set_runtime(
         self, task_id: str, values: Mapping[str, str], *, remove: Iterable[str] = (), retry: Retry | None = None

@@ -45,6 +45,48 @@ def add_task_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpu-only", action="store_true", help="hide all GPUs from the tasks")
 
 
+def add_container_flags(parser: argparse.ArgumentParser) -> None:
+    """``--docker`` and ``--podman``."""
+    for engine in ("docker", "podman"):
+        parser.add_argument(
+            f"--{engine}",
+            nargs="*",
+            metavar="WORD",
+            help=f"run tasks in containers of {engine}; image and arguments for tasks that name none may follow",
+        )
+    parser.add_argument("--force-current-version", action="store_true", help=argparse.SUPPRESS)  # it is always so
+
+
+def container_of(
+    arguments: argparse.Namespace, loaded: Loaded, say: Callable[[str], object]
+) -> tuple[str, tuple[str, ...]]:
+    """The engine that the flags ask for (empty for none), and the words that followed.
+
+    Raises:
+        UserError: the flags contradict each other, the engine is not installed, or the default is no image.
+    """
+    if arguments.docker is None and arguments.podman is None:
+        return "", ()
+    import shutil  # noqa: PLC0415
+
+    from clearml_agent_clone.containers.choice import agent_default  # noqa: PLC0415
+
+    if arguments.docker is not None and arguments.podman is not None and arguments.docker != arguments.podman:
+        raise UserError(
+            "--docker and --podman name different containers", remedy="Give one of them", code="container-flags"
+        )
+    engine = "docker" if arguments.podman is None else "podman"
+    words = tuple(arguments.docker if arguments.podman is None else arguments.podman)
+    if shutil.which(engine) is None:
+        raise UserError(
+            f"Running in Docker mode, '{engine}' command was not found",
+            remedy=f"Install {engine}, or put it on PATH",
+            code="engine-missing",
+        )
+    say(agent_default(words, loaded.settings.agent.docker.default, os.environ).banner)
+    return engine, words
+
+
 def add_not_yet(parser: argparse.ArgumentParser, *flags: str) -> None:
     """Refuse ``flags`` by name."""
     for flag in flags:

@@ -64,11 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="serve /metrics (Prometheus) and /healthz there; on 127.0.0.1 unless HOST says otherwise",
     )
     common.add_task_flags(parser)
+    common.add_container_flags(parser)
     common.add_not_yet(
         parser,
-        "--docker",
-        "--podman",
-        "--force-current-version",
         "--standalone-mode",
         "--status",
         "--dynamic-gpus",
@@ -159,6 +157,7 @@ def _serve(
 
     settings = loaded.settings
     redactor = Redactor(loaded.secrets)
+    engine, words = common.container_of(arguments, loaded, lambda line: print(redactor.redact(line), flush=True))
     client = common.connect(loaded, learn=redactor.add)
     queues = _queues(client, arguments.queue, create=arguments.create_queue)
     registration = register(settings.state_dir, _name(loaded, choice))
@@ -187,6 +186,8 @@ def _serve(
         optimize=arguments.optimize,
         tags=tuple(arguments.child_report_tags or ()),
         keep_runs=arguments.debug,
+        engine=engine,
+        default_container=words,
     )
     daemon = Daemon(
         options,

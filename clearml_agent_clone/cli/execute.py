@@ -29,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--log-file", metavar="FILE", help="write the task's console to this file too")
     parser.add_argument("--dry-run", action="store_true", help="print what would be done and do nothing")
     common.add_task_flags(parser)
-    common.add_not_yet(parser, "--docker", "--disable-monitoring", "--full-monitoring", "--standalone-mode", "--podman")
+    common.add_container_flags(parser)
+    common.add_not_yet(parser, "--disable-monitoring", "--full-monitoring", "--standalone-mode")
     parser.set_defaults(run=run)
 
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = common.load(arguments)
     stop = threading.Event()
     redactor = Redactor(loaded.secrets)
+    engine, words = common.container_of(arguments, loaded, lambda line: print(redactor.redact(line), flush=True))
     client = common.connect(loaded, patience=_PATIENCE, stop=stop, learn=redactor.add)
     task = _find(client, arguments.id)
     if arguments.dry_run:
@@ -64,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         log_level=arguments.log_level,
         optimize=arguments.optimize,
         keep_run=arguments.debug,
+        engine=engine,
+        default_container=words,
     )
     return run_in_foreground(task, loaded, client, options, given_up=stop, redactor=redactor)
 

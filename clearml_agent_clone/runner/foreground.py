@@ -35,7 +35,7 @@ _STARTABLE = tuple(
 
 @attrs.frozen
 class ForegroundOptions:
-    """The flags of ``execute``."""
+    """The flags of ``execute``. ``engine`` and ``default_container`` are those of ``Job``."""
 
     clone: bool = False
     require_queue: bool = False
@@ -45,6 +45,8 @@ class ForegroundOptions:
     log_level: str = "INFO"
     optimize: int = 0
     keep_run: bool = False
+    engine: str = ""
+    default_container: tuple[str, ...] = ()
 
 
 def run_in_foreground(
@@ -84,6 +86,8 @@ def run_in_foreground(
         optimize=options.optimize,
         may_start_from=_STARTABLE,
         reports_worker=True,
+        engine=options.engine,
+        default_container=options.default_container,
     )
     folder = RunFolder.create(settings.state_dir / "runs", job)
     folder.hold()  # until we end: a daemon takes folders that nobody holds for runs whose runner died

@@ -41,6 +41,8 @@ class Job:
         may_start_from: statuses that the task may be in when the runner takes it.
         reports_worker: the run is a worker of its own (a service, ``execute``) and reports the machine itself.
         claim_id: the claim that brought the task; what comes under the same claim again is this run, not another.
+        engine: the container engine that it is to run in (``docker``, ``podman``), empty for this machine.
+        default_container: what followed ``--docker``: image and arguments for tasks that name none.
         boot: the start of the machine in which it was claimed; empty when unknown.
     """
 
@@ -57,6 +59,8 @@ class Job:
     may_start_from: tuple[str, ...] = ("queued",)
     reports_worker: bool = False
     claim_id: str = ""
+    engine: str = ""
+    default_container: tuple[str, ...] = attrs.field(default=(), repr=False)
     boot: str = attrs.Factory(boot_id)
 
     @classmethod
@@ -67,6 +71,7 @@ class Job:
         known = {field.name for field in attrs.fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
         values["may_start_from"] = tuple(values.get("may_start_from", ("queued",)))
+        values["default_container"] = tuple(values.get("default_container", ()))
         values.setdefault("boot", "")
         try:
             return cls(**values)

@@ -188,7 +188,8 @@ class Outcome:
         if self.exit_code in _STOPPED_BY_ITSELF:
             # SIGINT is how people end their own script: a stop, not a failure
             return Ending(Verdict.STOPPED, "user abort", "Process terminated by user")
-        code = f"exit code {self.exit_code}{_signal_words(self.exit_code)}"
+        why = f" ({self.detail})" if self.detail else ""
+        code = f"exit code {self.exit_code}{_signal_words(self.exit_code)}{why}"
         return Ending(Verdict.FAILED, f"worker execution {code}", f"Process failed, {code}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -37,20 +38,28 @@ from clearml_agent_clone.source import (
 )
 from clearml_agent_clone.util.process import Cancel, Console
 
+if TYPE_CHECKING:
+    from clearml_agent_clone.containers.engine import ImageFacts
+    from clearml_agent_clone.runner.contained import Contained, MadeContainer
+
 
 @attrs.frozen
 class Prepared:
-    """All that is needed to start the task, and what is to be written back about it."""
+    """All that is needed to start the task, and what is to be written back about it. ``made`` is its container, if it
+    runs in one; ``launch`` is what runs in there then.
+    """
 
     source: SourceResult
     environment: EnvironmentResult
     launch: LaunchPlan
+    made: MadeContainer | None = None
 
 
 @attrs.define
 class Preparation:
     """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails, ``on_source``
-    which code the task got, ``on_secrets`` what its list of packages has that must not be shown; ``token`` is that of ``TaskIdentity``; ``as_sent`` asks the server for the whole task.
+    which code the task got, ``on_secrets`` what its list of packages has that must not be shown; ``token`` is that of ``TaskIdentity``; ``as_sent`` asks the server for the whole task;
+    ``contained`` makes its container, None when it needs none.
     """
 
     task: Task
@@ -65,6 +74,7 @@ class Preparation:
     token: str = attrs.field(default="", repr=False)
     as_sent: Callable[[], Mapping[str, Any]] = dict
     on_secrets: Callable[[Collection[str]], None] = lambda _: None
+    contained: Contained | None = None
 
     def run(self) -> Prepared:
         """Do all steps.
@@ -73,10 +83,16 @@ class Preparation:
             AgentError: a step failed.
             Cancelled: ``cancel`` was set meanwhile.
         """
+        image = None
+        if self.contained is not None:
+            self.on_step("image")
+            image = self.contained.image()
         self.on_step("source")
         code = source_plan(self.task, self.loaded, by_hand=not self.job.owner_id)
         source = self._source(code)
         self.on_source(source)
+        if self.contained is not None and image is not None:
+            return self._contain(self.contained, image, source)
         # requirements may be git repositories: their hosts get the credentials that the task's own code got
         with lend_to_installers(code, self.folder.path) as variables:
             built = self._build_script(source, variables)
@@ -116,6 +132,28 @@ class Preparation:
         self.timing.environment = time.monotonic() - begin
         self.timing.environment_reused = result.reused
         return result
+
+    def _contain(self, contained: Contained, image: ImageFacts, source: SourceResult) -> Prepared:
+        """The rest, for a task in a container."""
+        self.on_step("environment")
+        begin = time.monotonic()
+        request = environment_request(self.task, source)
+        settings = environment_settings(self.loaded, None, self.job.visible_devices)
+        inside = contained.environment(image, request, settings)
+        self.timing.environment = time.monotonic() - begin
+        self.timing.environment_reused = inside.reused
+        self.on_step("start")
+        entry = Entry(self.task.script.binary, source.entry_point, source.working_dir)
+        try:
+            made = contained.make(image, source, inside, entry)
+        except BaseException:  # whatever it is, there is nobody who needs the environment
+            if inside.lease is not None:
+                inside.lease.release()
+            raise
+        environment = EnvironmentResult(
+            reused=inside.reused, installed=inside.installed, variables=inside.variables, lease=inside.lease
+        )
+        return Prepared(source, environment, LaunchPlan(made.order.argv, Path(made.order.cwd), {}), made)
 
     def _launch(self, source: SourceResult, environment: EnvironmentResult, built: Built | None) -> LaunchPlan:
         agent = self.loaded.settings.agent
@@ -167,8 +205,14 @@ def environment_plan(
     ``variables`` are for the environment of the programs that install; ``visible`` are the GPUs that the task gets, as
     NVIDIA_VISIBLE_DEVICES says it: without any, packages are chosen for CPU.
     """
+    settings = environment_settings(loaded, variables, visible)
+    return plan_environment(environment_request(task, source), settings)
+
+
+def environment_request(task: Task, source: SourceResult | None) -> EnvironmentRequest:
+    """What the task says about its packages."""
     in_repository = source is not None and bool(source.repository)
-    request = EnvironmentRequest(
+    return EnvironmentRequest(
         requirements=task.script.requirements,
         binary=task.script.binary,
         repository_root=source.root if source is not None and in_repository else None,
@@ -178,8 +222,14 @@ def environment_plan(
         extra=source.packages if source is not None else (),
         image=task.container.image,
     )
+
+
+def environment_settings(
+    loaded: Loaded, variables: Mapping[str, str] | None, visible: str | None
+) -> EnvironmentSettings:
+    """The settings for packages; see ``environment_plan``."""
     environ = dict(without_passwords(os.environ)) | ({} if visible is None else {"NVIDIA_VISIBLE_DEVICES": visible})
-    return plan_environment(request, EnvironmentSettings.from_settings(loaded.settings, environ, variables))
+    return EnvironmentSettings.from_settings(loaded.settings, environ, variables)
 
 
 def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from clearml_agent_clone.api.types import Task
 
 if TYPE_CHECKING:
     from clearml_agent_clone.api.calls_tasks import Tasks
+    from clearml_agent_clone.runner.container_choice import Decided
     from clearml_agent_clone.runner.outbox import Outbox
     from clearml_agent_clone.source import SourceResult
 
@@ -30,3 +31,16 @@ def write_source_back(task: Task, source: SourceResult, tasks: Tasks, outbox: Ou
     outbox.put(
         "writing back where the code is from", lambda: tasks.set_runtime(task.id, {RUNTIME_KEY: text}, retry=ONCE)
     )
+
+
+PORTS_KEY = "_external_host_tcp_port_mapping"
+"""Runtime value of a task: ``HOST:CONTAINER`` of each port that its container publishes."""
+
+
+def write_container_back(task: Task, decided: Decided, tasks: Tasks, outbox: Outbox) -> None:
+    """The container that a task got without naming one, and which of its ports are which of this machine's."""
+    record, ports = decided.choice.write_back, decided.settled.published.runtime_property
+    if record is not None:
+        outbox.put("writing the container back", lambda: tasks.set_container(task.id, record, retry=ONCE))
+    if ports:
+        outbox.put("writing the ports back", lambda: tasks.set_runtime(task.id, {PORTS_KEY: ports}, retry=ONCE))

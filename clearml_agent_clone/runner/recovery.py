@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 
@@ -33,6 +34,7 @@ class Recovery:
         watch: begins the loops that go with a running process.
         user_code: makes the watcher of a process.
         boot: this start of the machine.
+        find, clear: see ``launch.local``; of containers, ``containers.life.ContainerSite``.
     """
 
     job: Job
@@ -42,17 +44,18 @@ class Recovery:
     watch: Callable[[Running], None]
     user_code: Callable[[Running], UserCode]
     boot: str = attrs.Factory(boot_id)
+    find: Callable[[], Running | None] = attrs.Factory(lambda self: partial(local.find, self.place), takes_self=True)
+    clear: Callable[[], list[int]] = attrs.Factory(lambda self: partial(local.clear, self.place), takes_self=True)
 
     def run(self, found: State) -> Outcome:
         """Bring a run that was found in state ``found`` to its end."""
         if self._machine_was_restarted():
+            self._clear()
             return Outcome(Cause.NODE_LOST, None, f"the machine was restarted while the task was {found.value}")
         lost = Outcome(Cause.RUNNER_LOST, None, f"the agent's runner died while the task was {found.value}")
-        running = local.find(self.place) if found is State.RUNNING else None
+        running = self.find() if found is State.RUNNING else None
         if running is None:
-            left = local.clear(self.place)
-            if left:
-                log.error("processes did not end even when killed: %s", describe(left))
+            self._clear()
             return lost
         code = self.user_code(running)
         if running.ended(0):
@@ -63,6 +66,11 @@ class Recovery:
         log.warning("the runner died; process %d goes on and is watched by this one", running.main.pid)
         self.watch(running)
         return code.watch()
+
+    def _clear(self) -> None:
+        left = self.clear()
+        if left:
+            log.error("processes did not end even when killed: %s", describe(left))
 
     def _machine_was_restarted(self) -> bool:
         """By the latest thing that is known to have happened to the run."""

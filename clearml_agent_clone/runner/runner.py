@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
@@ -31,7 +33,7 @@ from clearml_agent_clone.runner.outbox import Outbox
 from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy, Verdict
 from clearml_agent_clone.runner.patience import Patience
 from clearml_agent_clone.runner.preparation import Preparation, Prepared
-from clearml_agent_clone.runner.provenance import write_source_back
+from clearml_agent_clone.runner.provenance import write_container_back, write_source_back
 from clearml_agent_clone.runner.recovery import Recovery
 from clearml_agent_clone.runner.stop import StopRequest, StopSignal
 from clearml_agent_clone.runner.taking import StartRefused, Taking
@@ -42,6 +44,10 @@ from clearml_agent_clone.runner.user_code import UserCode
 from clearml_agent_clone.runner.watch import Ping, StopCheck
 from clearml_agent_clone.util.files import private_dir, read_json, write_json
 from clearml_agent_clone.util.loops import Loop, LoopThread
+
+if TYPE_CHECKING:
+    from clearml_agent_clone.containers.life import ContainerSite
+    from clearml_agent_clone.runner.contained import Contained
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +89,7 @@ class Runner:
         self._patience = Patience(given_up or threading.Event())
         self._stop = StopSignal(self._patience)
         self._place = Place(folder.path, self.job.run_id)
+        self._site = _site(self.job, self._place)
         self._redactor = Redactor(loaded.secrets) if redactor is None else redactor
         self._learn(recorded_secrets(self._journal.facts.get(SECRETS)))
         client.session.hide = self._redactor.redact
@@ -167,6 +174,8 @@ class Runner:
         except Exception as error:  # a bug of ours must not leave the task in progress for ever
             log.exception("internal error")
             outcome = Outcome(Cause.PREPARATION, None, f"internal error of the agent: {error!r}", self._step)
+        if self._site is not None:
+            self._site.clear()
         left = launcher.close()  # git and uv too, should they have left somebody behind
         if left:
             log.error("processes did not end even when killed: %s", describe(left))
@@ -189,6 +198,7 @@ class Runner:
         token = self._client.session.token if self._loaded.settings.api.auth_token else ""
         self._learn([token] if token else [])
         spool, cancel = self._spool, self._stop.cancel
+        contained = self._contained(task, token)
         preparation = Preparation(
             task,
             self.job,
@@ -202,10 +212,26 @@ class Runner:
             as_sent=lambda: self._client.tasks.as_sent(task.id),
             on_secrets=self._learn,
             on_source=lambda source: write_source_back(task, source, self._client.tasks, self._outbox),
+            contained=contained,
         )
         prepared = preparation.run()
         self._lease = prepared.environment.lease
         return self._run_user_code(launcher, task, prepared, timing)
+
+    def _contained(self, task: Task, token: str) -> Contained | None:
+        """Decide about the task's container; None when it runs on this machine."""
+        if self._site is None:
+            return None
+        from clearml_agent_clone.runner.contained import Contained  # noqa: PLC0415 - most agents have no containers
+        from clearml_agent_clone.runner.container_choice import decide_container  # noqa: PLC0415 - as below
+
+        self._on_step("container")
+        decided = decide_container(task, self.job, self._loaded, self._client)
+        site, spool, cancel = self._site, self._spool, self._stop.cancel
+        made = Contained(site.engine, task, self.job, self.folder, self._loaded, decided, spool, cancel, token)
+        made.announce()
+        write_container_back(task, decided, self._client.tasks, self._outbox)
+        return made
 
     def _on_step(self, step: str) -> None:
         self._step = step
@@ -238,7 +264,8 @@ class Runner:
             )
 
     def _run_user_code(self, launcher: Launcher, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
-        write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
+        if prepared.made is None:
+            write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
         self._write_back(task, prepared)
         if self._stop.cancel.is_set():
             raise Cancelled
@@ -259,7 +286,10 @@ class Runner:
         say(prepared.launch.describe(task.script.working_dir))
         say(timing.line())
         held = () if self._lease is None else (self._lease.fileno(),)
-        running = launcher.start(prepared.launch, self._spool.fd, held)
+        if self._site is not None and prepared.made is not None:
+            running = self._site.start(launcher, prepared.made.id, prepared.made.order, self._spool.fd, held)
+        else:
+            running = launcher.start(prepared.launch, self._spool.fd, held)
         self._limit(running)
         return self._user_code(running).watch()
 
@@ -313,7 +343,9 @@ class Runner:
             self._limit(running)
 
         adopt = self._loaded.settings.agent.on_runner_loss == "adopt"
-        return Recovery(self.job, self._place, predecessor, adopt, watch, self._user_code)
+        recovery = Recovery(self.job, self._place, predecessor, adopt, watch, self._user_code)
+        site = self._site
+        return recovery if site is None else attrs.evolve(recovery, find=site.find, clear=site.clear)
 
     def _finish(self, outcome: Outcome) -> None:
         """Deliver the console, then set the status; both are repeated until the server has taken them."""
@@ -368,3 +400,14 @@ class Runner:
     @property
     def _changed_by(self) -> str:
         return f"Changed by clearml-agent {self.job.worker_id}"
+
+
+def _site(job: Job, place: Place) -> ContainerSite | None:
+    """Where the run's container is; None for a task that runs on this machine."""
+    if not job.engine:
+        return None
+    from clearml_agent_clone.containers.engine import CliEngine  # noqa: PLC0415 - most agents have no containers
+    from clearml_agent_clone.containers.life import ContainerSite  # noqa: PLC0415
+    from clearml_agent_clone.containers.options import Engine  # noqa: PLC0415
+
+    return ContainerSite(CliEngine(Engine(job.engine)), place)

@@ -61,7 +61,7 @@ class UserCode:
         self._tell(self.running.sweep())
         if code is None:
             return Outcome(Cause.RUNNER_LOST, None, "nobody was left who could know how the task's process ended")
-        return Outcome(Cause.EXIT, code)
+        return Outcome(Cause.EXIT, code, self.running.why())
 
     def _end(self) -> Outcome:
         request = self.stop.request

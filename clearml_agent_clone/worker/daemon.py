@@ -26,6 +26,7 @@ from clearml_agent_clone.runner.job import Job, new_run_id
 from clearml_agent_clone.runner.journal import Journal, State
 from clearml_agent_clone.runner.outcome import Cause, Outcome
 from clearml_agent_clone.util.loops import Backoff, Loop, LoopThread
+from clearml_agent_clone.worker import containers
 from clearml_agent_clone.worker.claims import Claims, HoldOff, unix_time
 from clearml_agent_clone.worker.departure import Departure
 from clearml_agent_clone.worker.estate import Estate
@@ -59,7 +60,8 @@ _POLL_PATIENCE_NOW = 3.0
 class DaemonOptions:
     """What the command line decided.
 
-    ``capacity`` is how many tasks run at once; ``services`` gives each a worker id of its own.
+    ``capacity`` is how many tasks run at once; ``services`` gives each a worker id of its own; ``engine`` and
+    ``default_container`` are those of ``Job``.
     """
 
     queues: tuple[Queue, ...]
@@ -73,6 +75,8 @@ class DaemonOptions:
     optimize: int = 0
     tags: tuple[str, ...] = ()
     keep_runs: bool = False
+    engine: str = ""
+    default_container: tuple[str, ...] = ()
 
 
 class Daemon:
@@ -246,6 +250,8 @@ class Daemon:
             log_level=options.log_level,
             optimize=options.optimize,
             reports_worker=options.services,
+            engine=options.engine,
+            default_container=options.default_container,
         )
 
     def _give_up_entry(self, entry: Entry, why: str) -> None:
@@ -272,6 +278,8 @@ class Daemon:
             elif self._runners.take_up(job, folder) is not None:
                 log.info("adopted task %s (run %s)", job.task_id, job.run_id)
         threading.Thread(target=sweep_leftovers, args=(self._runs,), name="sweep", daemon=True).start()
+        if self._options.engine:
+            containers.reap_in_background(self._options.engine, self._runs)
 
     def _work(self) -> None:
         backoff = Backoff()
@@ -350,7 +358,8 @@ class Daemon:
 
         def end() -> None:
             end_all(lambda: members(job.run_id), self._agent.abort_grace_sec)
-            left = clear(Place(run.folder.path, job.run_id))
+            place = Place(run.folder.path, job.run_id)
+            left = clear(place) if not job.engine else containers.clear(job, place)
             if left:
                 log.error("task %s: processes %s did not end even when killed", job.task_id, left)
             self._settling.owe(Duty(job, run.folder, fate, reason))

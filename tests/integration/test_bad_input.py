@@ -145,6 +145,6 @@ def test_a_server_that_is_not_there_is_named(agent: Agent) -> None:
 
 
 def test_flags_that_are_not_there_yet_are_refused_by_name(agent: Agent) -> None:
-    ended = agent.run("daemon", "--docker", "image")
+    ended = agent.run("daemon", "--standalone-mode")
     assert ended.returncode == 2
-    assert "--docker is not supported by this version yet" in ended.stderr
+    assert "--standalone-mode is not supported by this version yet" in ended.stderr
