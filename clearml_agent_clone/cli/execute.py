@@ -10,6 +10,7 @@ from clearml_agent_clone.cli import common
 if TYPE_CHECKING:
     from clearml_agent_clone.api.client import Client
     from clearml_agent_clone.api.types import Task
+    from clearml_agent_clone.config import Loaded
 
 _PATIENCE = 600.0
 """Seconds for which a server that is away is waited for: a job of Slurm or Kubernetes must not hold its GPU for ever."""
@@ -51,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         from clearml_agent_clone.runner.task_secrets import secrets_of  # noqa: PLC0415
 
         redactor.add(secrets_of(task))
-        dry_run(task, loaded, lambda line: print(redactor.redact(line)))
+        container = _container(task, loaded, client, engine, words) if engine else ()
+        dry_run(task, loaded, lambda line: print(redactor.redact(line)), container)
         return 0
     from clearml_agent_clone.runner.foreground import ForegroundOptions, run_in_foreground  # noqa: PLC0415
     from clearml_agent_clone.util.files import own_dir  # noqa: PLC0415
@@ -74,3 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _find(client: Client, name_or_id: str) -> Task:
     return client.tasks.find(name_or_id)
+
+
+def _container(task: Task, loaded: Loaded, client: Client, engine: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``--dry-run`` says of the task's container."""
+    import time  # noqa: PLC0415
+
+    from clearml_agent_clone.runner.contained import describe  # noqa: PLC0415
+    from clearml_agent_clone.runner.container_choice import decide_container  # noqa: PLC0415
+    from clearml_agent_clone.runner.job import Job  # noqa: PLC0415
+
+    job = Job("dry-run", task.id, "dry-run", time.time(), engine=engine, default_container=words)
+    return describe(task, decide_container(task, job, loaded, client), loaded)

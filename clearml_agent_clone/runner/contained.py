@@ -83,13 +83,8 @@ class Contained:
 
     def announce(self) -> None:
         """Tell the console what was decided."""
-        choice, say = self.decided.choice, self.console.say
-        words = [option.token for option in self.decided.settled.options]
-        say(f"Running task '{self.task.id}' {choice.describe(self._hider.line(words))}")
-        for remark in self.decided.settled.remarks:
-            say(f"clearml_agent: WARNING: {remark}")
-        if choice.setup_script.strip():
-            say(f"custom_setup_bash_script: {choice.setup_script.strip()}")
+        for line in describe(self.task, self.decided, self.loaded):
+            self.console.say(line)
 
     def image(self) -> ImageFacts:
         """The image, pulled when it is not here or has to be fresh.
@@ -281,6 +276,20 @@ class Contained:
     @property
     def _hider(self) -> Hider:
         return Hider.of(self._docker.hide_env, self.loaded.secrets)
+
+
+def describe(task: Task, decided: Decided, loaded: Loaded) -> tuple[str, ...]:
+    """Lines about what was decided, secrets masked."""
+    choice = decided.choice
+    hider = Hider.of(loaded.settings.agent.docker.hide_env, loaded.secrets)
+    arguments = hider.line([option.token for option in decided.settled.options])
+    lines = [f"Running task '{task.id}' {choice.describe(arguments)}"]
+    lines += [f"clearml_agent: WARNING: {remark}" for remark in decided.settled.remarks]
+    if choice.setup_script.strip():
+        lines.append(f"custom_setup_bash_script: {choice.setup_script.strip()}")
+    if loaded.settings.agent.custom_build_script:
+        lines.append("clearml_agent: WARNING: agent.custom_build_script is not run for tasks in containers")
+    return tuple(lines)
 
 
 def _open(folder: Path) -> None:

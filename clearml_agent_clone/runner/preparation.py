@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +151,11 @@ class Preparation:
                 inside.lease.release()
             raise
         environment = EnvironmentResult(
-            reused=inside.reused, installed=inside.installed, variables=inside.variables, lease=inside.lease
+            python=Path(inside.python) if inside.lease is not None else None,  # in the store, which has the same path
+            reused=inside.reused,
+            installed=inside.installed,
+            variables=inside.variables,
+            lease=inside.lease,
         )
         return Prepared(source, environment, LaunchPlan(made.order.argv, Path(made.order.cwd), {}), made)
 
@@ -232,8 +236,8 @@ def environment_settings(
     return EnvironmentSettings.from_settings(loaded.settings, environ, variables)
 
 
-def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:
-    """Print what would be done for ``task`` and do none of it.
+def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None], container: Sequence[str] = ()) -> None:
+    """Print what would be done for ``task`` and do none of it. ``container``: what is to be said of its container.
 
     Raises:
         UserError: the task cannot be run as it is recorded.
@@ -241,6 +245,12 @@ def dry_run(task: Task, loaded: Loaded, say: Callable[[str], None]) -> None:
     say(f"Task {task.id} ({task.name or 'no name'}), status {task.status.value}")
     for line in source_plan(task, loaded, by_hand=True).describe():
         say(line)
+    if container:
+        for line in container:
+            say(line)
+        say("Packages are decided by the Python of the image, which is looked at when the task runs.")
+        say(f"Command: {task.script.binary or 'python'} {task.script.entry_point or '(the recorded script)'}")
+        return
     script = loaded.settings.agent.custom_build_script
     if script:
         say(
