@@ -13,6 +13,8 @@ from uv import find_uv_bin
 from benchmarks.contender import Contender
 from benchmarks.rig import Rig
 from benchmarks.stats import Row, Samples, at_most, times_faster, within_floor
+from clearml_agent_clone.environment.engines.uv import index_variables
+from clearml_agent_clone.environment.indexes import from_pip
 
 _PACKAGES = Path(__file__).resolve().parent.parent / "requirements-47.txt"
 _OURS = """
@@ -113,7 +115,9 @@ class _Bench:
     def bare(self, cache: Path) -> float:
         """Seconds of uv alone."""
         uv, venv = find_uv_bin(), self._new("bare")
-        environ = {**self._rig.ours.environ(), "UV_CACHE_DIR": str(cache)}
+        environ = self._rig.ours.environ()
+        # We ask the indexes that pip is configured with; so that both ask the same ones, uv is told of them.
+        environ = {**environ, **index_variables(from_pip(environ)[0]), "UV_CACHE_DIR": str(cache)}
         begin = time.perf_counter()
         _run([uv, "--quiet", "venv", "--python", str(self._base), str(venv)], environ)
         _run([uv, "--quiet", "pip", "sync", "--python", str(venv / "bin" / "python"), str(_PACKAGES)], environ)
