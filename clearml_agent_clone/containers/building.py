@@ -19,8 +19,9 @@ import attrs
 
 from clearml_agent_clone.containers.arguments import Option
 from clearml_agent_clone.containers.engine import ContainerEngine
+from clearml_agent_clone.containers.host import own_mounts, siblings
 from clearml_agent_clone.containers.image_venv import Sight, write_environment
-from clearml_agent_clone.containers.mounts import Mount
+from clearml_agent_clone.containers.mounts import Mount, MountPlan
 from clearml_agent_clone.environment.addresses import named_variables
 from clearml_agent_clone.environment.engines import Engine, EngineUnavailable, Work
 from clearml_agent_clone.environment.engines.pip import PipEngine
@@ -95,7 +96,7 @@ class BuildPlace:
         done = self.engine.run_once(
             self.image_id,
             (self.python, "-I", "-"),
-            mounts=tuple(self._mounts(work, words)),
+            mounts=self._mounts(work, words),
             options=options,
             labels=self.labels,
             stdin=program.encode(),
@@ -131,19 +132,23 @@ class BuildPlace:
             "TMPDIR": str(work.scratch / "tmp"),
         }
 
-    def _mounts(self, work: Work, words: Iterable[str]) -> Iterator[Mount]:
-        yield Mount(str(self.base), str(self.base))
-        yield from self.mounts
-        seen = {str(self.base)}
-        root = str(work.plan.root) if work.plan.root is not None else ""
-        if root:
-            seen.add(root)
-            yield Mount(root, root)
-        given = (word for word in words if word.startswith("/"))
-        for path in (*given, *_local(work.plan), *_files(work)):
-            if path not in seen and not any(path.startswith(f"{known}/") for known in seen) and os.path.exists(path):  # noqa: PTH110 - text all the way
-                seen.add(path)
-                yield Mount(path, path, read_only=True)
+    def _mounts(self, work: Work, words: Iterable[str]) -> tuple[Mount, ...]:
+        environ = work.settings.environ
+        folders = [str(self.base), *([str(work.plan.root)] if work.plan.root is not None else [])]
+        needed = (*(Mount(folder, folder) for folder in folders), *self.mounts)
+        more = MountPlan(tuple(_more_mounts(work, words, folders)))
+        return (*own_mounts(needed, environ), *siblings(more, environ).mounts)
+
+
+def _more_mounts(work: Work, words: Iterable[str], known: Iterable[str]) -> Iterator[Mount]:
+    """What else of this machine the programs are pointed to; to be read only."""
+    seen = set(known)
+    given = (word for word in words if word.startswith("/"))
+    for path in (*given, *_local(work.plan), *_files(work)):
+        inside = any(path == place or path.startswith(f"{place}/") for place in seen)
+        if not inside and os.path.exists(path):  # noqa: PTH110 - text all the way
+            seen.add(path)
+            yield Mount(path, path, read_only=True)
 
 
 def _passes(name: str) -> bool:

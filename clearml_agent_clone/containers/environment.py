@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import attrs
 
@@ -25,7 +24,7 @@ from clearml_agent_clone.containers.image_venv import Sight
 from clearml_agent_clone.containers.mounts import Mount
 from clearml_agent_clone.containers.python_bundle import bring_python
 from clearml_agent_clone.containers.uv_bundle import uv_for
-from clearml_agent_clone.environment.build import build_environment
+from clearml_agent_clone.environment.build import build_environment, containers_folder, for_containers
 from clearml_agent_clone.environment.interpreter import Choice
 from clearml_agent_clone.environment.model import (
     Declined,
@@ -38,10 +37,8 @@ from clearml_agent_clone.environment.plan import plan_environment
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.store import Lease
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.util.files import slug
 from clearml_agent_clone.util.process import Cancel, Console
 
-_FOLDER = "_temp.inside"  # short: the first line of a program that names its interpreter holds 127 bytes
 _MANAGERS = {"poetry": "poetry projects", "uv": "uv projects", "conda": "conda environments"}
 
 
@@ -135,7 +132,7 @@ class _Prepare:
         brought: tuple[Mount, ...] = ()
         if choice is None:
             choice, brought = self._bring_python(findings)
-        settings = for_containers(self.settings, findings, choice.python)
+        settings = for_containers(self._settings(), choice.python.interpreter.platform or findings.libc)
         sight = sight_of(choice.python, seen=sees_image(settings) and not brought)
         plan = self._plan(settings, choice, sight)
         for line in plan.describe():
@@ -149,7 +146,11 @@ class _Prepare:
         place = self._place(findings, choice.python, sight, brought, settings)
         plan = attrs.evolve(plan, settings=attrs.evolve(plan.settings, place=place), pip_indexes=plan.indexes)
         result = build_environment(plan, self.console, self.cancel)
-        return self._told(result, choice.python, sight, brought)
+        return self._told(result, choice.python, sight, (*brought, *code_mounts(plan)))
+
+    def _settings(self) -> EnvironmentSettings:
+        """Which Python this machine's tasks get says nothing about images."""
+        return attrs.evolve(self.settings, install_into="", python_binary="", default_python="")
 
     def _plan(self, settings: EnvironmentSettings, choice: ImageChoice, sight: Sight) -> EnvironmentPlan:
         seen = sight != Sight() and not choice.python.is_bare
@@ -172,7 +173,7 @@ class _Prepare:
         brought: tuple[Mount, ...],
         settings: EnvironmentSettings,
     ) -> BuildPlace:
-        base = base_folder(self.settings)
+        base = containers_folder(self.settings)
         return BuildPlace(
             self.engine,
             self.image_id,
@@ -220,27 +221,11 @@ class _Prepare:
         )
 
 
-def base_folder(settings: EnvironmentSettings) -> Path:
-    """What all environments of containers and their caches are below; one folder, because it is one mount."""
-    return (settings.store_dir or settings.builds_dir) / _FOLDER
-
-
-def for_containers(settings: EnvironmentSettings, findings: ImageFindings, python: ImagePython) -> EnvironmentSettings:
-    """``settings`` with the folders of containers. What is built from source fits one C library: each has a cache.
-
-    Which Python this machine's tasks get (``agent.python_binary``, ``agent.default_python``) says nothing about images.
-    """
-    base = base_folder(settings)
-    library = slug(python.interpreter.platform or findings.libc).lower()
-    return attrs.evolve(
-        settings,
-        store_dir=base if settings.store_dir is not None else None,
-        builds_dir=base / "tasks",
-        uv_cache_dir=base / f"cache-{library}" if settings.uv_cache_dir is not None else None,
-        install_into="",
-        python_binary="",
-        default_python="",
-    )
+def code_mounts(plan: EnvironmentPlan) -> tuple[Mount, ...]:
+    """The checkout at the path that it has here, where packages are in it and the environment may lead to them."""
+    root = str(plan.root) if plan.root is not None else ""
+    leads = bool(root) and any(root in line for line in plan.lines)
+    return (Mount(root, root),) if leads else ()
 
 
 def only_lines(

@@ -132,6 +132,28 @@ def store_folder(settings: EnvironmentSettings) -> Path:
     return (settings.store_dir or settings.builds_dir) / FOLDER
 
 
+def containers_folder(settings: EnvironmentSettings) -> Path:
+    """What all environments for containers and the caches they are made from are below: one folder, for one mount.
+
+    Its name is short, because the first line of a program that names its interpreter holds 127 bytes.
+    """
+    return (settings.store_dir or settings.builds_dir) / "_temp.inside"
+
+
+def for_containers(settings: EnvironmentSettings, library: str) -> EnvironmentSettings:
+    """``settings`` with the folders of containers whose machine and C library are ``library``.
+
+    What is built from source fits one C library, and uv does not tell them apart: each has a cache of its own.
+    """
+    base = containers_folder(settings)
+    return attrs.evolve(
+        settings,
+        store_dir=base if settings.store_dir is not None else None,
+        builds_dir=base / "tasks",
+        uv_cache_dir=base / f"cache-{slug(library).lower()}" if settings.uv_cache_dir is not None else None,
+    )
+
+
 def own_folder(settings: EnvironmentSettings) -> Path:
     """Where environments are that serve one task."""
     return settings.builds_dir / FOLDER

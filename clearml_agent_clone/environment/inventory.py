@@ -7,8 +7,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import attrs
+
 from clearml_agent_clone.environment import downloads
-from clearml_agent_clone.environment.build import open_store, own_folder, store_folder
+from clearml_agent_clone.environment.build import (
+    containers_folder,
+    for_containers,
+    open_store,
+    own_folder,
+    store_folder,
+)
+from clearml_agent_clone.environment.conda.settings import CondaSettings
 from clearml_agent_clone.environment.leases import alone, last_use
 from clearml_agent_clone.environment.settings import EnvironmentSettings
 from clearml_agent_clone.environment.store import FOLDER, Meta, Store
@@ -23,18 +32,24 @@ def inventory(settings: EnvironmentSettings) -> list[Kept]:
     stores = [("environment", store_folder(settings), True), ("tool", settings.state_dir / "tools" / FOLDER, True)]
     if own_folder(settings) != store_folder(settings):
         stores.append(("environment", own_folder(settings), False))
+    inside = for_containers(settings, "")
+    stores += [("environment", store_folder(inside), True), ("environment", own_folder(inside), False)]
     found = []
     for kind, root, keep in stores:
         store = open_store(root, settings, keep=keep)
         found += [_environment(kind, folder, store, users) for folder in store.folders()]
         found += _remains(kind, store)
-    return [*found, *_downloads(settings)]
+    caches = sorted(containers_folder(settings).glob("cache-*"))
+    of_containers = [attrs.evolve(settings, uv_cache_dir=cache, conda=CondaSettings()) for cache in caches]
+    return [*found, *(kept for each in (settings, *of_containers) for kept in _downloads(each))]
 
 
 def tidy(settings: EnvironmentSettings) -> list[str]:
     """Remove what interrupted work has left, and what is too much by the configuration; names of what went."""
     gone = []
-    for root, keep in ((store_folder(settings), True), (own_folder(settings), False)):
+    inside = for_containers(settings, "")
+    for each, keep in ((settings, True), (settings, False), (inside, True), (inside, False)):
+        root = store_folder(each) if keep else own_folder(each)
         store = open_store(root, settings, keep=keep)
         if root.is_dir() and not store.foreign() and not store.closed():
             store.sweep()

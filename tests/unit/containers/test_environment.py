@@ -18,9 +18,13 @@ import pytest
 from clearml_agent_clone.api.types import Requirements
 from clearml_agent_clone.containers.arguments import Option
 from clearml_agent_clone.containers.engine import ContainerEngine
-from clearml_agent_clone.containers.environment import InsideEnvironment, base_folder, build_user, prepare_inside
+from clearml_agent_clone.containers.environment import InsideEnvironment, build_user, prepare_inside
+from clearml_agent_clone.containers.image_choice import as_interpreter, sight_of
+from clearml_agent_clone.containers.image_python import look_into
 from clearml_agent_clone.containers.image_venv import Sight, write_environment
 from clearml_agent_clone.environment import EnvironmentRequest, EnvironmentSettings, Interpreter
+from clearml_agent_clone.environment.build import containers_folder
+from clearml_agent_clone.environment.inventory import inventory
 from clearml_agent_clone.environment.uv_tools import find_uv
 from clearml_agent_clone.errors import Cancelled, UserError
 from clearml_agent_clone.util.process import Finished
@@ -67,6 +71,8 @@ def settings(tmp_path: Path, store: Path, links: Path) -> EnvironmentSettings:
         "HOME": str(tmp_path / "home"),
         "SECRET_OF_THE_AGENT": "swordfish",
         "PIP_CONFIG_FILE": os.devnull,
+        "UV_COMPILE_BYTECODE": "0",
+        "UV_HTTP_RETRIES": "0",
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(links),
         "CLEARML_BOOTSTRAP_UV_EXEC": find_uv({}),
@@ -128,6 +134,9 @@ def test_built_once_then_found_without_a_container(prepare: Prepare, image: Loca
     assert made.mounts[0].host == made.mounts[0].inside == str(Path(made.python).parent.parent)
     probes = [call for call in image.calls if call.argv[1:] == ("-I", "-")]
     assert len(image.calls) == len(probes) == 2  # one that asked, one that installed
+    kept = {entry.kind: entry for entry in inventory(prepare.settings)}
+    assert kept["environment"].key == Path(made.python).parts[-4]
+    assert kept["download"].path.parent == containers_folder(prepare.settings)
     again = prepare("alpha==1.0", "beta==1.0")
     assert (again.python, again.reused) == (made.python, True)
     assert len(image.calls) == 2
@@ -149,8 +158,10 @@ def test_packages_of_the_image_count_and_make_it_part_of_the_key(
     assert not (site / "alpha.py").exists()
     assert made.installed == ("beta==1.0", "alpha==1.0")
     assert "Installing 1 requirement with pip" in prepare.console.text
-    other = prepare("beta", image="sha256:2")
-    assert (other.reused, other.python == made.python) == (False, False)
+    known = look_into(cast("ContainerEngine", image), "sha256:1", prepare.settings.state_dir / "images").pythons[0]
+    sight = sight_of(known, seen=True)
+    identities = {as_interpreter(known, name, sight).identity for name in ("sha256:1", "sha256:2")}
+    assert len(identities) == 2
     alone = prepare("beta", change={"environ": {**prepare.settings.environ, _FORCE: "false"}})
     assert version(alone) == "2.0"
 
@@ -181,7 +192,7 @@ def test_a_package_that_is_nowhere_fails_as_on_the_host(prepare: Prepare, settin
     with pytest.raises(UserError, match="gamma") as failed:
         prepare("gamma==1.0")
     assert failed.value.code == "packages-failed"
-    assert not list(base_folder(settings).glob("_temp.environments-1/*/env"))
+    assert not list(containers_folder(settings).glob("_temp.environments-1/*/env"))
 
 
 def test_a_cancelled_build_leaves_nothing(prepare: Prepare, image: LocalEngine, settings: EnvironmentSettings) -> None:
@@ -194,7 +205,7 @@ def test_a_cancelled_build_leaves_nothing(prepare: Prepare, image: LocalEngine, 
     image.answer = answer
     with pytest.raises(Cancelled):
         prepare("alpha==1.0", cancel=cancel)
-    assert len(list(base_folder(settings).glob("_temp.environments-1/*/env"))) == 1
+    assert len(list(containers_folder(settings).glob("_temp.environments-1/*/env"))) == 1
 
 
 def test_other_users_can_read_what_was_built(prepare: Prepare) -> None:
