@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 
@@ -34,8 +36,9 @@ from clearml_agent_clone.environment.model import (
     Mode,
 )
 from clearml_agent_clone.environment.plan import plan_environment
+from clearml_agent_clone.environment.projects.layer import make_layer
 from clearml_agent_clone.environment.settings import EnvironmentSettings
-from clearml_agent_clone.environment.store import Lease
+from clearml_agent_clone.environment.store import LAYER, Lease
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.process import Cancel, Console
 
@@ -207,18 +210,37 @@ class _Prepare:
         lease = result.lease
         if lease is None or result.python is None or result.bin_dir is None:
             raise AssertionError("an environment for a container is one of a store")
-        env = str(lease.env)
+        env, layer = str(lease.env), str(own_layer(lease))
         return InsideEnvironment(
-            python=str(result.python),
-            bin_dir=str(result.bin_dir),
-            mounts=(*brought, Mount(env, env, read_only=True)),
-            variables=result.variables,
+            python=f"{layer}/bin/python",
+            bin_dir=f"{layer}/bin",
+            mounts=(*brought, Mount(env, env, read_only=True), Mount(layer, layer)),
+            variables={**result.variables, "VIRTUAL_ENV": layer},
             installed=listed_with(result.installed, python, seen=sight != Sight()),
             reused=result.reused,
             lease=lease,
             seconds={**result.seconds, **self.seconds},
             helper_python=python.path,
         )
+
+
+def own_layer(lease: Lease) -> Path:
+    """A thin environment on top of the kept one that the task has to itself: what it installs while it runs goes there.
+
+    It goes with the lease.
+    """
+    layer = lease.folder / f"{LAYER}{secrets.token_hex(4)}"
+    lease.layer = layer
+    try:
+        make_layer(layer, lease.env)
+        for place, folders, _ in os.walk(layer):
+            for path in (place, *(f"{place}/{name}" for name in folders)):
+                if not os.path.islink(path):  # noqa: PTH114 - on the way to every task's start
+                    os.chmod(path, 0o777)  # noqa: PTH101, S103 - whoever the task is; folders above keep others out
+    except BaseException:  # whatever ended it, nobody will use the environment for this task
+        lease.release()
+        raise
+    return layer
 
 
 def code_mounts(plan: EnvironmentPlan) -> tuple[Mount, ...]:

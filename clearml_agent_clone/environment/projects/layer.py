@@ -48,7 +48,7 @@ def add_checkout(
             return attrs.evolve(result, variables=variables)
         layer = lease.folder / f"{LAYER}{secrets.token_hex(4)}"
         lease.layer = layer
-        _make(layer, lease.env)
+        make_layer(layer, lease.env)
         task = _Layer(layer, plan, project, console, cancel)
         for package in packages:
             task.add(package)
@@ -71,8 +71,8 @@ def _lines(packages: list[Local], plan: EnvironmentPlan, project: Project) -> li
     return [f"./{place.relative_to(root)}" if place.is_relative_to(root) else str(place) for place in places]
 
 
-def _make(layer: Path, below: Path) -> None:
-    """An environment at ``layer`` that has everything of ``below``."""
+def make_layer(layer: Path, below: Path) -> None:
+    """Make an environment at ``layer`` that has everything of ``below``."""
     for folder in (layer, layer / "bin"):
         folder.mkdir(mode=0o700)
     shutil.copyfile(below / "pyvenv.cfg", layer / "pyvenv.cfg")

@@ -126,24 +126,41 @@ def version(made: InsideEnvironment, module: str = "alpha") -> str:
     return subprocess.run([made.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def kept_in(made: InsideEnvironment) -> Path:
+    """The kept environment, below what the task has to itself."""
+    return Path(made.mounts[0].inside)
+
+
+def test_what_a_task_installs_is_its_own_and_goes_with_it(prepare: Prepare, links: Path) -> None:
+    made = prepare("alpha==1.0")
+    argv = [made.python, "-m", "pip", "install", "-q", "--no-index", "--find-links", str(links), "alpha==2.0", "beta"]
+    subprocess.run(argv, check=True, env={"PIP_CONFIG_FILE": os.devnull, "PATH": os.defpath})
+    assert (version(made), version(made, "beta")) == ("2.0", "1.0")
+    other = prepare("alpha==1.0")
+    assert (version(other), other.reused, kept_in(other)) == ("1.0", True, kept_in(made))
+    assert made.lease is not None
+    made.lease.release()
+    assert not Path(made.python).parent.parent.exists()
+
+
 def test_built_once_then_found_without_a_container(prepare: Prepare, image: LocalEngine) -> None:
     made = prepare("beta==1.0", "alpha==1.0")
     assert (version(made), made.reused) == ("1.0", False)
     assert made.installed[:2] == ("alpha==1.0", "beta==1.0")
-    assert [mount.read_only for mount in made.mounts] == [True]
-    assert made.mounts[0].host == made.mounts[0].inside == str(Path(made.python).parent.parent)
+    assert [mount.read_only for mount in made.mounts] == [True, False]
+    assert all(mount.host == mount.inside for mount in made.mounts)
     probes = [call for call in image.calls if call.argv[1:] == ("-I", "-")]
     assert len(image.calls) == len(probes) == 2  # one that asked, one that installed
     kept = {entry.kind: entry for entry in inventory(prepare.settings)}
-    assert kept["environment"].key == Path(made.python).parts[-4]
+    assert kept["environment"].key == kept_in(made).parts[-2]
     assert kept["download"].path.parent == containers_folder(prepare.settings)
     again = prepare("alpha==1.0", "beta==1.0")
-    assert (again.python, again.reused) == (made.python, True)
+    assert (kept_in(again), again.reused) == (kept_in(made), True)
     assert len(image.calls) == 2
 
 
 def test_images_without_packages_of_their_own_share_environments(prepare: Prepare) -> None:
-    assert prepare("alpha==1.0").python == prepare("alpha==1.0", image="sha256:2").python
+    assert kept_in(prepare("alpha==1.0")) == kept_in(prepare("alpha==1.0", image="sha256:2"))
 
 
 def test_packages_of_the_image_count_and_make_it_part_of_the_key(
@@ -154,7 +171,7 @@ def test_packages_of_the_image_count_and_make_it_part_of_the_key(
     subprocess.run([*argv, "alpha==1.0"], check=True, env={"PATH": os.defpath, "UV_NO_CACHE": "1"})
     made = prepare("beta")
     assert (version(made), version(made, "beta")) == ("1.0", "1.0")
-    site = next(Path(made.python).parent.parent.glob("lib/python*/site-packages"))
+    site = next(kept_in(made).glob("lib/python*/site-packages"))
     assert not (site / "alpha.py").exists()
     assert made.installed == ("beta==1.0", "alpha==1.0")
     assert "Installing 1 requirement with pip" in prepare.console.text
@@ -214,7 +231,7 @@ def test_other_users_can_read_what_was_built(prepare: Prepare) -> None:
         made = prepare("alpha==1.0")
     finally:
         os.umask(old)
-    env = Path(made.python).parent.parent
+    env = kept_in(made)
     closed = [
         file for file in (env, *env.rglob("*")) if not file.is_symlink() and not file.stat().st_mode & stat.S_IROTH
     ]
