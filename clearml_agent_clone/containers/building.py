@@ -19,6 +19,7 @@ import attrs
 
 from clearml_agent_clone.containers.arguments import Option
 from clearml_agent_clone.containers.engine import ContainerEngine
+from clearml_agent_clone.containers.git_lines import note_origins, with_fetched
 from clearml_agent_clone.containers.host import own_mounts, siblings
 from clearml_agent_clone.containers.image_venv import Sight, write_environment
 from clearml_agent_clone.containers.mounts import Mount, MountPlan
@@ -190,6 +191,12 @@ class ImageUv(UvEngine):
         """See ``Engine``."""
         _make(work, self, self.sight)
 
+    def install(self, work: Work, python: Path) -> None:
+        """See ``Engine``."""
+        fetched, origins = with_fetched(work)
+        super().install(fetched, python)
+        note_origins(work.folder, origins)
+
 
 @attrs.frozen
 class ImagePip(PipEngine):
@@ -200,6 +207,12 @@ class ImagePip(PipEngine):
     def create(self, work: Work) -> None:
         """See ``Engine``."""
         _make(work, UvEngine(self.uv), self.sight)
+
+    def install(self, work: Work, python: Path) -> None:
+        """See ``Engine``."""
+        fetched, origins = with_fetched(work)
+        super().install(fetched, python)
+        note_origins(work.folder, origins)
 
 
 def _make(work: Work, uv: UvEngine, sight: Sight) -> None:

@@ -19,10 +19,10 @@ from clearml_agent_clone.environment.indexes import from_pip, with_options
 from clearml_agent_clone.environment.locks import FileLock
 from clearml_agent_clone.environment.model import masked
 from clearml_agent_clone.environment.settings import EnvironmentSettings
-from clearml_agent_clone.environment.uv_choice import uv_version
+from clearml_agent_clone.environment.uv_choice import uv_specs, uv_version
 from clearml_agent_clone.environment.uv_tools import find_uv
 from clearml_agent_clone.errors import UserError
-from clearml_agent_clone.util.files import private_dir
+from clearml_agent_clone.util.files import private_dir, slug
 from clearml_agent_clone.util.process import Cancel, Console, run
 
 _CONFIGURED = "CLEARML_BOOTSTRAP_UV_EXEC"
@@ -44,14 +44,15 @@ def uv_for(machine: str, libc: str, settings: EnvironmentSettings, console: Cons
             raise _missing(f"{_CONFIGURED} names {own}, which is no program")
         return Path(own)
     machine = _SAME.get(machine.lower(), machine) or platform.machine()
-    version = uv_version(own)
-    place = settings.state_dir / "uv" / f"{version or 'any'}-{machine}-musl" / "uv"
+    asked = uv_specs(settings.installing.uv_version)
+    wanted = ",".join(asked) or (f"=={version}" if (version := uv_version(own)) else "")
+    place = settings.state_dir / "uv" / f"{slug(wanted.removeprefix('=='))}-{machine}-musl" / "uv"
     if os.access(place, os.X_OK):
         return place
-    why = _fetch(_Order(own, version, machine, place), settings, console, cancel)
+    why = _fetch(_Order(own, wanted, machine, place), settings, console, cancel)
     if not why:
         return place
-    if own and machine == platform.machine() and not libc.startswith("musl"):
+    if own and not asked and machine == platform.machine() and not libc.startswith("musl"):
         console.say(f"{masked(why)}: the agent's own uv is used in the container, which needs a C library like here")
         return Path(own).resolve()
     raise _missing(masked(why))
@@ -68,7 +69,7 @@ def _missing(why: str) -> UserError:
 @attrs.frozen
 class _Order:
     own: str
-    version: str
+    wanted: str
     machine: str
     place: Path
 
@@ -86,7 +87,7 @@ def _fetch(order: _Order, settings: EnvironmentSettings, console: Console, cance
     try:
         if os.access(order.place, os.X_OK):  # somebody else was quicker
             return ""
-        console.say(f"Fetching uv {order.version} for containers, once")
+        console.say(f"Fetching uv {order.wanted.removeprefix('==')} for containers, once")
         with tempfile.TemporaryDirectory(prefix="new.", dir=folder) as scratch:
             return _fetch_into(Path(scratch), target, order, settings, cancel)
     finally:
@@ -95,7 +96,7 @@ def _fetch(order: _Order, settings: EnvironmentSettings, console: Console, cance
 
 def _fetch_into(scratch: Path, target: str, order: _Order, settings: EnvironmentSettings, cancel: Cancel | None) -> str:
     environment = _environment(settings, scratch)
-    wanted = f"uv=={order.version}" if order.version else "uv"
+    wanted = f"uv{order.wanted}"
     # First with what hashes the index says it has, then only that: what arrives is what was announced.
     asked = run(
         [

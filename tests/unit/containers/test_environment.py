@@ -333,3 +333,39 @@ def test_who_builds(monkeypatch: pytest.MonkeyPatch, engine: str, uid: int, envi
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr(os, "getegid", lambda: 9)
     assert build_user(engine, environ) == user
+
+
+_BACKEND = """
+import zipfile
+def build_wheel(folder, settings=None, metadata=None):
+    name = "delta-3-py3-none-any.whl"
+    with zipfile.ZipFile(folder + "/" + name, "w") as wheel:
+        wheel.write("delta.py")
+        wheel.writestr("delta-3.dist-info/METADATA", "Metadata-Version: 2.1\\nName: delta\\nVersion: 3\\n")
+        wheel.writestr("delta-3.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("delta-3.dist-info/RECORD", "")
+    return name
+"""
+
+
+def test_packages_from_git_are_fetched_here_and_recorded_as_such(
+    prepare: Prepare, image: LocalEngine, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    (repository / "lib").mkdir(parents=True)
+    (repository / "lib" / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (repository / "lib" / "backend.py").write_text(_BACKEND)
+    (repository / "lib" / "delta.py").write_text("VERSION = '3'\n")
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "a"], ["tag", "v3"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    line = f"delta @ git+file://{repository}@v3#subdirectory=lib"
+    made = prepare(line)
+    assert version(made, "delta") == "3"
+    assert made.installed[0].replace("file:///", "file:/") == f"delta @ git+file:{repository}@{commit}#subdirectory=lib"
+    assert f"git+file://{repository}" not in image.calls[-1].stdin.decode()
+    with pytest.raises(UserError, match="not-there"):
+        prepare(f"delta @ git+file://{repository}@not-there")
