@@ -42,6 +42,13 @@ from clearml_agent_clone.environment.store import LAYER, Lease
 from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.process import Cancel, Console
 
+_PLACES = frozenset(
+    {
+        *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_NO_INDEX", "PIP_DEFAULT_TIMEOUT"),
+        *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY"),
+        *(name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (upper, upper.lower())),
+    }
+)
 _MANAGERS = {"poetry": "poetry projects", "uv": "uv projects", "conda": "conda environments"}
 
 
@@ -152,8 +159,11 @@ class _Prepare:
         return self._told(result, choice.python, sight, (*brought, *code_mounts(plan)))
 
     def _settings(self) -> EnvironmentSettings:
-        """Which Python this machine's tasks get says nothing about images."""
-        return attrs.evolve(self.settings, install_into="", python_binary="", default_python="")
+        """Which Python this machine's tasks get says nothing about images; ``-e PIP_INDEX_URL=…`` counts as ever."""
+        given = (option.text.partition("=") for option in self.options if option.name == "env")
+        told = {name: value for name, mark, value in given if mark and name in _PLACES}
+        environ = {**self.settings.environ, **told}
+        return attrs.evolve(self.settings, install_into="", python_binary="", default_python="", environ=environ)
 
     def _plan(self, settings: EnvironmentSettings, choice: ImageChoice, sight: Sight) -> EnvironmentPlan:
         seen = sight != Sight() and not choice.python.is_bare

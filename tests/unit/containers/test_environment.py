@@ -246,6 +246,16 @@ def test_the_build_gets_the_network_of_the_task_and_nothing_else(prepare: Prepar
     assert [option.token for option in image.calls[0].options] == []
 
 
+def test_indexes_that_the_container_is_told_of_count(prepare: Prepare, image: LocalEngine) -> None:
+    options = tuple(
+        Option("env", text) for text in ("PIP_NO_INDEX=0", "UV_DEFAULT_INDEX=http://127.0.0.1:9/of-mine", "OTHER=1")
+    )
+    quick = attrs.evolve(prepare.settings.installing, pauses=())
+    with pytest.raises(UserError, match="of-mine"):
+        prepare("gamma==1.0", options=options, change={"installing": quick})
+    assert b"OTHER" not in image.calls[-1].stdin
+
+
 def test_without_packages_no_container_builds_anything(prepare: Prepare, image: LocalEngine) -> None:
     made = prepare()
     assert subprocess.run([made.python, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
