@@ -379,3 +379,35 @@ def test_packages_from_git_are_fetched_here_and_recorded_as_such(
     assert f"git+file://{repository}" not in image.calls[-1].stdin.decode()
     with pytest.raises(UserError, match="not-there"):
         prepare(f"delta @ git+file://{repository}@not-there")
+
+
+_INSTALLER = """#!/bin/sh
+# Stands for the uv of this machine where Python is installed, for which there is no network; else it is the real one.
+[ "$1 $2" = "python install" ] || exec '{uv}' "$@"
+[ "$3 $5" = "--install-dir --" ] || exit 2
+case "$6" in cpython-{minor}-linux-x86_64-gnu) ;; *) echo "no download found for $6" >&2; exit 1;; esac
+mkdir -p "$4/cpython-{minor}.77-linux-x86_64-gnu/bin"
+exec ln -s '{base}' "$4/cpython-{minor}.77-linux-x86_64-gnu/bin/python{minor}"
+"""
+
+
+def test_an_image_without_python_gets_one(
+    prepare: Prepare, image: LocalEngine, tmp_path: Path, settings: EnvironmentSettings
+) -> None:
+    program = tmp_path / "uv"
+    program.write_text(_INSTALLER.format(uv=find_uv({}), minor=MINOR, base=_BASE))
+    program.chmod(0o755)
+    bare = ("python3", "sh")
+    image.answer = lambda argv: empty(argv, "machine=x86_64", "libc=glibc") if argv[0] in bare else None
+    change = {"python_install": True, "environ": {**settings.environ, "CLEARML_BOOTSTRAP_UV_EXEC": str(program)}}
+    made = prepare("alpha==1.0", change=change)
+    folder = settings.state_dir / "pythons" / "x86_64-gnu"
+    assert (version(made), made.mounts[0].host, made.mounts[0].read_only) == ("1.0", str(folder), True)
+    assert made.helper_python.startswith(f"{folder}/cpython-{MINOR}.77-linux-x86_64-gnu/bin/")
+    assert folder.stat().st_mode & 0o005 == 0o005
+    calls = len(image.calls)
+    again = prepare("alpha==1.0", change=change)
+    assert (again.reused, len(image.calls)) == (True, calls)
+    with pytest.raises(UserError, match=r"uv could not install Python 3\.3 for it: no download found") as failed:
+        prepare("alpha==1.0", binary="python3.3", change=change)
+    assert failed.value.code == "python-missing"
