@@ -19,8 +19,8 @@ HELPER = Path(__file__).parent / "inside" / "run.py"
 
 HELPER_INSIDE = "/.clearml.run/helper.py"
 CONSOLE_INSIDE = "/.clearml.run/console"
-CODE_INSIDE = "/clearml/code"
-"""Where the container sees the task's code. Not below the home of root, where another user could not go."""
+CODE_INSIDE = "/clearml"
+"""Where the container sees the folder with the task's code. Not below the home of root, where another user could not go."""
 
 
 @attrs.frozen

@@ -92,7 +92,8 @@ class Preparation:
         source = self._source(code)
         self.on_source(source)
         if self.contained is not None and image is not None:
-            return self._contain(self.contained, image, source)
+            with lend_to_installers(code, self.folder.path) as variables:
+                return self._contain(self.contained, image, source, variables)
         # requirements may be git repositories: their hosts get the credentials that the task's own code got
         with lend_to_installers(code, self.folder.path) as variables:
             built = self._build_script(source, variables)
@@ -133,12 +134,14 @@ class Preparation:
         self.timing.environment_reused = result.reused
         return result
 
-    def _contain(self, contained: Contained, image: ImageFacts, source: SourceResult) -> Prepared:
+    def _contain(
+        self, contained: Contained, image: ImageFacts, source: SourceResult, variables: Mapping[str, str]
+    ) -> Prepared:
         """The rest, for a task in a container."""
         self.on_step("environment")
         begin = time.monotonic()
         request = environment_request(self.task, source)
-        settings = environment_settings(self.loaded, None, self.job.visible_devices)
+        settings = environment_settings(self.loaded, variables, self.job.visible_devices)
         inside = contained.environment(image, request, settings)
         self.timing.environment = time.monotonic() - begin
         self.timing.environment_reused = inside.reused
