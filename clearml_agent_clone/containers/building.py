@@ -28,6 +28,7 @@ from clearml_agent_clone.environment.engines import Engine, EngineUnavailable, W
 from clearml_agent_clone.environment.engines.pip import PipEngine
 from clearml_agent_clone.environment.engines.uv import UvEngine
 from clearml_agent_clone.environment.model import EnvironmentPlan
+from clearml_agent_clone.errors import UserError
 from clearml_agent_clone.util.process import Console, Finished
 
 _PROGRAM = Path(__file__).parent / "inside" / "build.py"
@@ -141,6 +142,25 @@ class BuildPlace:
         return (*own_mounts(needed, environ), *siblings(more, environ).mounts)
 
 
+def _no_traps(work: Work) -> None:
+    """Refuse links where this machine is about to read or write: builds run code of the task's choice in there.
+
+    Raises:
+        UserError: code ``packages-failed``.
+    """
+    env = work.folder
+    read = (*env.glob("bin/activate*"), env / "pyvenv.cfg")
+    trap = next(
+        (path for path in (env.parent, work.scratch, env, env / "bin", env / "lib", *read) if path.is_symlink()), None
+    )
+    if trap is not None:
+        raise UserError(
+            f"a package replaced {trap.relative_to(env.parent.parent)} by a link while it was built",
+            remedy="Look into the packages of the task that are built from source",
+            code="packages-failed",
+        )
+
+
 def _more_mounts(work: Work, words: Iterable[str], known: Iterable[str]) -> Iterator[Mount]:
     """What else of this machine the programs are pointed to; to be read only."""
     seen = set(known)
@@ -195,6 +215,7 @@ class ImageUv(UvEngine):
         """See ``Engine``."""
         fetched, origins = with_fetched(work)
         super().install(fetched, python)
+        _no_traps(work)
         note_origins(work.folder, origins)
 
 
@@ -212,10 +233,12 @@ class ImagePip(PipEngine):
         """See ``Engine``."""
         fetched, origins = with_fetched(work)
         super().install(fetched, python)
+        _no_traps(work)
         note_origins(work.folder, origins)
 
 
 def _make(work: Work, uv: UvEngine, sight: Sight) -> None:
+    _no_traps(work)  # of another engine, which gave up
     write_environment(work.folder, work.interpreter, sight)
     uv.seed(work, work.python, work.interpreter.minor)
     _open_to_all(work.folder)

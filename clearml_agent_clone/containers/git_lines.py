@@ -87,7 +87,10 @@ def with_fetched(work: Work) -> tuple[Work, Mapping[str, str]]:
 
 def note_origins(env: Path, origins: Mapping[str, str]) -> None:
     """Have the packages of ``env`` say where their copies are from, as if git had been asked for them there."""
+    inside = env.resolve()
     for file in env.glob("lib/*/site-packages/*.dist-info/direct_url.json") if origins else ():
+        if file.is_symlink() or not file.resolve().is_relative_to(inside):  # a package has made a link of it
+            continue
         try:
             url = str(json.loads(file.read_bytes())["url"])
         except (ValueError, KeyError, TypeError):

@@ -358,16 +358,42 @@ def build_wheel(folder, settings=None, metadata=None):
 """
 
 
+def source_package(folder: Path, while_built: str = "") -> Path:
+    """The source of a package ``delta`` that builds itself."""
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (folder / "backend.py").write_text(_BACKEND + while_built)
+    (folder / "delta.py").write_text("VERSION = '3'\n")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["env/pyvenv.cfg", "env/bin/activate.mine", "scratch"])
+def test_links_that_a_build_leaves_in_our_way_are_not_followed(prepare: Prepare, tmp_path: Path, place: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("swordfish")
+    code = f"""
+import glob, os
+for folder in glob.glob({str(containers_folder(prepare.settings))!r} + "/tasks/*/*/scratch"):
+    place = os.path.join(os.path.dirname(folder), {place!r})
+    if os.path.islink(place):
+        continue
+    if os.path.exists(place):
+        os.rename(place, place + ".old")
+    os.symlink({str(secret)!r}, place)
+"""
+    package = source_package(tmp_path / "delta", code)
+    with pytest.raises(UserError, match="by a link while it was built") as failed:
+        prepare(f"delta @ {package.as_uri()}")
+    assert failed.value.code == "packages-failed"
+
+
 def test_packages_from_git_are_fetched_here_and_recorded_as_such(
     prepare: Prepare, image: LocalEngine, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
-    (repository / "lib").mkdir(parents=True)
-    (repository / "lib" / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    )
-    (repository / "lib" / "backend.py").write_text(_BACKEND)
-    (repository / "lib" / "delta.py").write_text("VERSION = '3'\n")
+    source_package(repository / "lib")
     git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "a"], ["tag", "v3"]):
         subprocess.run([*git, *words], check=True)
