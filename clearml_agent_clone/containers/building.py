@@ -181,6 +181,9 @@ def _passes(name: str) -> bool:
 def _local(plan: EnvironmentPlan) -> Iterator[str]:
     """Folders and files of this machine that the plan names."""
     indexes = plan.indexes
+    for index in (indexes.main, *indexes.extra):
+        # The files that an index in a folder names are often beside it: simple/ and files/
+        yield from (str(Path(path).parent) for path in _path(index) if len(Path(path).parts) > 2)
     for place in (indexes.main, *indexes.extra, *indexes.find_links, *indexes.constraints, indexes.certificate):
         yield from _path(place)
     for line in (*plan.lines, *plan.constraints):
