@@ -268,7 +268,7 @@ class CliEngine:
 
     def start_argv(self, container: str) -> tuple[str, ...]:
         """See ``ContainerEngine``."""
-        return (self.program, "start", "--attach", "--interactive", "--sig-proxy=false", "--", container)
+        return (self.program, "start", "--attach", "--interactive", "--", container)
 
     def wait_argv(self, container: str) -> tuple[str, ...]:
         """See ``ContainerEngine``."""
