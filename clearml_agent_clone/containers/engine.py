@@ -26,7 +26,8 @@ from clearml_agent_clone.util.process import Cancel, Console, Finished, run
 _ASK_PATIENCE = 60.0  # an engine under load answers late; one that hangs must not hold the task for ever
 _REMOVE_PATIENCE = 120.0
 _MISSING = ("no such container", "no such object", "no such image", "no container with name or id", "not known")
-_AWAY = ("cannot connect to", "is the docker daemon running", "connection refused", "unable to connect", "i/o timeout")
+# Not "connection refused": that is also what an engine says of a registry.
+_AWAY = ("daemon running", "to the docker daemon", "connect to podman")
 
 
 @attrs.frozen
