@@ -157,4 +157,6 @@ def test_a_program_that_is_not_there_is_named(inside: Inside) -> None:
 def test_the_task_reads_nothing_of_ours_and_finds_its_signals(inside: Inside) -> None:
     code = "import signal, sys; print(repr(sys.stdin.read()), signal.getsignal(signal.SIGPIPE))"
     inside.run(inside.order("sh", "-c", f"cat; exec grep SigIgn /proc/self/status; {sys.executable} -c '{code}'"))
-    assert inside.said.split() == ["SigIgn:", "0" * 16]
+    title, ignored = inside.said.split()
+    # The C library keeps signals 32 and 33 to itself, and whoever started the tests may have them ignored.
+    assert (title, int(ignored, 16) & 0x7FFFFFFF) == ("SigIgn:", 0)
