@@ -16,6 +16,7 @@ import attrs
 
 from clearml_agent_clone.api.types import Task
 from clearml_agent_clone.config import Loaded
+from clearml_agent_clone.config.settings_docker import DockerSettings
 from clearml_agent_clone.config.trees import find, put
 from clearml_agent_clone.config.variables_table import DOCKER_SKIP_GPUS_FLAG, EXTRA_DOCKER_LABELS
 from clearml_agent_clone.containers.compose import ComposedContainer, ContainerRequest, compose
@@ -265,7 +266,7 @@ class Contained:
     # parts
 
     @property
-    def _docker(self) -> Any:
+    def _docker(self) -> DockerSettings:
         return self.loaded.settings.agent.docker
 
     @property
