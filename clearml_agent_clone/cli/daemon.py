@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clearml_agent_clone.config import Loaded
     from clearml_agent_clone.config.variables import Variable
     from clearml_agent_clone.launch.gpus import GpuChoice
+    from clearml_agent_clone.worker.daemon import DaemonOptions
     from clearml_agent_clone.worker.nursery import Nursery
     from clearml_agent_clone.worker.registry import WorkerName
     from clearml_agent_clone.worker.sight.sight import Address
@@ -143,15 +144,11 @@ def _work(arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, *, s
 def _serve(
     arguments: argparse.Namespace, loaded: Loaded, choice: GpuChoice, nursery: Nursery, *, services: bool
 ) -> int:
-    from clearml_agent_clone.config.variables_table import (  # noqa: PLC0415
-        QUEUE_POLL_FREQ_SEC,
-        STATUS_REPORT_FREQ_SEC,
-    )
     from clearml_agent_clone.logs import Redactor  # noqa: PLC0415
     from clearml_agent_clone.logs.daemon_log import LogOptions, configure  # noqa: PLC0415
     from clearml_agent_clone.runner.heartbeat import make_sampler  # noqa: PLC0415
     from clearml_agent_clone.util.files import private_dir, slug  # noqa: PLC0415
-    from clearml_agent_clone.worker.daemon import UNLIMITED, Daemon, DaemonOptions  # noqa: PLC0415
+    from clearml_agent_clone.worker.daemon import Daemon  # noqa: PLC0415
     from clearml_agent_clone.worker.registry import register  # noqa: PLC0415
     from clearml_agent_clone.worker.sight.sight import Sight  # noqa: PLC0415
 
@@ -173,22 +170,7 @@ def _serve(
     log_options = LogOptions(agent.log_format, agent.log_max_bytes, agent.log_backups, registration.worker_id)
     configure(log_file, debug=arguments.debug, redactor=redactor, options=log_options)
     os.environ["CLEARML_WORKER_ID"] = os.environ["TRAINS_WORKER_ID"] = registration.worker_id
-    capacity = 1 if not services else arguments.services_mode if arguments.services_mode > 0 else UNLIMITED
-    options = DaemonOptions(
-        queues=queues,
-        gpus=choice,
-        fair=arguments.order_fairness,
-        polling_interval=_seconds(QUEUE_POLL_FREQ_SEC, float(max(arguments.polling_interval, 5))),
-        report_interval=_seconds(STATUS_REPORT_FREQ_SEC, 30.0),
-        capacity=capacity,
-        services=services,
-        log_level=arguments.log_level,
-        optimize=arguments.optimize,
-        tags=tuple(arguments.child_report_tags or ()),
-        keep_runs=arguments.debug,
-        engine=engine,
-        default_container=words,
-    )
+    options = _options(arguments, choice, queues, (engine, words), services=services)
     daemon = Daemon(
         options,
         settings,
@@ -203,6 +185,39 @@ def _serve(
     with sight:
         daemon.run(on_ready=lambda: _tell_parent(log_file))
     return 0
+
+
+def _options(
+    arguments: argparse.Namespace,
+    choice: GpuChoice,
+    queues: tuple[Queue, ...],
+    container: tuple[str, tuple[str, ...]],
+    *,
+    services: bool,
+) -> DaemonOptions:
+    """What the daemon is to do; ``container`` is what ``common.container_of`` said."""
+    from clearml_agent_clone.config.variables_table import (  # noqa: PLC0415
+        QUEUE_POLL_FREQ_SEC,
+        STATUS_REPORT_FREQ_SEC,
+    )
+    from clearml_agent_clone.worker.daemon import UNLIMITED, DaemonOptions  # noqa: PLC0415
+
+    capacity = 1 if not services else arguments.services_mode if arguments.services_mode > 0 else UNLIMITED
+    return DaemonOptions(
+        queues=queues,
+        gpus=choice,
+        fair=arguments.order_fairness,
+        polling_interval=_seconds(QUEUE_POLL_FREQ_SEC, float(max(arguments.polling_interval, 5))),
+        report_interval=_seconds(STATUS_REPORT_FREQ_SEC, 30.0),
+        capacity=capacity,
+        services=services,
+        log_level=arguments.log_level,
+        optimize=arguments.optimize,
+        tags=tuple(arguments.child_report_tags or ()),
+        keep_runs=arguments.debug,
+        engine=container[0],
+        default_container=container[1],
+    )
 
 
 def _metrics_at(arguments: argparse.Namespace, loaded: Loaded) -> Address | None:

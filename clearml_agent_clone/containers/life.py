@@ -19,8 +19,9 @@ from pathlib import Path
 
 import attrs
 
-from clearml_agent_clone.containers.engine import ContainerEngine, ContainerState
+from clearml_agent_clone.containers.engine import CliEngine, ContainerEngine, ContainerState
 from clearml_agent_clone.containers.names import RUN_LABEL
+from clearml_agent_clone.containers.options import Engine
 from clearml_agent_clone.containers.order import Order
 from clearml_agent_clone.errors import AgentError, Retryable
 from clearml_agent_clone.launch import local
@@ -245,3 +246,8 @@ def _pause(seconds: float, deadline: float | None, wake: int | None) -> bool:
 
 def _vanished(container: str) -> ContainerState:
     return ContainerState(container, "gone", running=False, exit_code=None, oom_killed=False, pid=0, error="removed")
+
+
+def site_of(engine: str, place: Place) -> ContainerSite:
+    """Where the containers of a run are; ``engine`` is ``docker`` or ``podman``."""
+    return ContainerSite(CliEngine(Engine(engine)), place)

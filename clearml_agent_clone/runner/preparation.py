@@ -57,9 +57,15 @@ class Prepared:
 
 @attrs.define
 class Preparation:
-    """Prepares one task. ``on_step`` hears the name of what is being done, for the message when it fails, ``on_source``
-    which code the task got, ``on_secrets`` what its list of packages has that must not be shown; ``token`` is that of ``TaskIdentity``; ``as_sent`` asks the server for the whole task;
-    ``contained`` makes its container, None when it needs none.
+    """Prepares one task.
+
+    Args:
+        on_step: hears the name of what is being done, for the message when it fails.
+        on_source: hears which code the task got.
+        token: that of ``TaskIdentity``.
+        as_sent: asks the server for the whole task.
+        on_secrets: hears what the task's list of packages has that must not be shown.
+        contained: makes the task's container; None when it runs without.
     """
 
     task: Task
@@ -91,11 +97,10 @@ class Preparation:
         code = source_plan(self.task, self.loaded, by_hand=not self.job.owner_id)
         source = self._source(code)
         self.on_source(source)
-        if self.contained is not None and image is not None:
-            with lend_to_installers(code, self.folder.path) as variables:
-                return self._contain(self.contained, image, source, variables)
         # requirements may be git repositories: their hosts get the credentials that the task's own code got
         with lend_to_installers(code, self.folder.path) as variables:
+            if self.contained is not None and image is not None:
+                return self._contain(self.contained, image, source, variables)
             built = self._build_script(source, variables)
             environment = built.as_environment() if built else self._environment(source, variables)
         self.on_step("start")

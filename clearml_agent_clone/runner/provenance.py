@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clearml_agent_clone.api.access import ONCE
-from clearml_agent_clone.api.types import Task
+from clearml_agent_clone.api.types import Requirements, Task
+from clearml_agent_clone.environment import EnvironmentResult, write_back
 
 if TYPE_CHECKING:
     from clearml_agent_clone.api.calls_tasks import Tasks
@@ -31,6 +32,14 @@ def write_source_back(task: Task, source: SourceResult, tasks: Tasks, outbox: Ou
     outbox.put(
         "writing back where the code is from", lambda: tasks.set_runtime(task.id, {RUNTIME_KEY: text}, retry=ONCE)
     )
+
+
+def write_packages_back(task: Task, environment: EnvironmentResult, tasks: Tasks, outbox: Outbox) -> None:
+    """The packages that a task got, where its record does not say so already."""
+    packages = write_back(task.script.requirements, environment.installed, environment.whole)
+    if packages:
+        requirements = Requirements.from_wire(packages)
+        outbox.put("writing installed packages back", lambda: tasks.set_requirements(task.id, requirements, retry=ONCE))
 
 
 PORTS_KEY = "_external_host_tcp_port_mapping"

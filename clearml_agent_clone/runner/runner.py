@@ -14,9 +14,9 @@ import attrs
 
 from clearml_agent_clone.api.access import ONCE
 from clearml_agent_clone.api.client import Client
-from clearml_agent_clone.api.types import Requirements, Task
+from clearml_agent_clone.api.types import Task
 from clearml_agent_clone.config import Loaded
-from clearml_agent_clone.environment import EnvironmentSettings, Lease, hold, write_back
+from clearml_agent_clone.environment import EnvironmentSettings, Lease, hold
 from clearml_agent_clone.errors import AgentError, Cancelled, Retryable
 from clearml_agent_clone.launch.ending import describe
 from clearml_agent_clone.launch.local import Launcher
@@ -33,7 +33,7 @@ from clearml_agent_clone.runner.outbox import Outbox
 from clearml_agent_clone.runner.outcome import Cause, Outcome, Policy, Verdict
 from clearml_agent_clone.runner.patience import Patience
 from clearml_agent_clone.runner.preparation import Preparation, Prepared
-from clearml_agent_clone.runner.provenance import write_container_back, write_source_back
+from clearml_agent_clone.runner.provenance import write_container_back, write_packages_back, write_source_back
 from clearml_agent_clone.runner.recovery import Recovery
 from clearml_agent_clone.runner.stop import StopRequest, StopSignal
 from clearml_agent_clone.runner.taking import StartRefused, Taking
@@ -254,19 +254,10 @@ class Runner:
         for name in _SHOWN:
             self._spool.say(f"{name} = {getattr(task.script, name)}")
 
-    def _write_back(self, task: Task, prepared: Prepared) -> None:
-        tasks = self._client.tasks
-        packages = write_back(task.script.requirements, prepared.environment.installed, prepared.environment.whole)
-        if packages:
-            requirements = Requirements.from_wire(packages)
-            self._outbox.put(
-                "writing installed packages back", lambda: tasks.set_requirements(task.id, requirements, retry=ONCE)
-            )
-
     def _run_user_code(self, launcher: Launcher, task: Task, prepared: Prepared, timing: Timing) -> Outcome:
         if prepared.made is None:
             write_json(self.folder.sdk_config, self._loaded.tree, durable=False)
-        self._write_back(task, prepared)
+        write_packages_back(task, prepared.environment, self._client.tasks, self._outbox)
         if self._stop.cancel.is_set():
             raise Cancelled
         job, say = self.job, self._spool.say
@@ -406,8 +397,6 @@ def _site(job: Job, place: Place) -> ContainerSite | None:
     """Where the run's container is; None for a task that runs on this machine."""
     if not job.engine:
         return None
-    from clearml_agent_clone.containers.engine import CliEngine  # noqa: PLC0415 - most agents have no containers
-    from clearml_agent_clone.containers.life import ContainerSite  # noqa: PLC0415
-    from clearml_agent_clone.containers.options import Engine  # noqa: PLC0415
+    from clearml_agent_clone.containers.life import site_of  # noqa: PLC0415 - most agents have no containers
 
-    return ContainerSite(CliEngine(Engine(job.engine)), place)
+    return site_of(job.engine, place)

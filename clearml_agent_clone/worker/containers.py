@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 def clear(job: Job, place: Place) -> list[int]:
     """End and remove the container of a run, and all else that is left of it; see ``launch.local.clear``."""
-    from clearml_agent_clone.containers.life import ContainerSite  # noqa: PLC0415 - as below
+    from clearml_agent_clone.containers.life import site_of  # noqa: PLC0415 - most daemons have no containers
 
-    return ContainerSite(_engine(job.engine), place).clear()
+    return site_of(job.engine, place).clear()
 
 
 def reap_in_background(engine: str, runs: Path) -> None:

@@ -94,3 +94,15 @@ def expected(case: Case) -> dict[str, object]:
         "kept": case.kept,
         "stages": case.stages,
     }
+
+
+def check(case: Case, root: Path, settings: EnvironmentSettings, memory: Path) -> str:
+    """Assert that ``case`` is decided as it says; returns what the console shows of the plan."""
+    plan = planned(case, root, settings, memory)
+    made = decision(plan, root)
+    notes = made.pop("notes")
+    assert made == expected(case)
+    assert isinstance(notes, tuple)
+    assert len(notes) == len(case.notes), notes
+    assert all(part in note for part, note in zip(case.notes, notes, strict=True)), notes
+    return "\n".join(plan.describe())
